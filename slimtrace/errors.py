@@ -1,0 +1,50 @@
+"""The one way in which slimtrace says that something cannot be done.
+
+Every failure that a user can cause is a SlimtraceError; the command line alone catches it, prints it in
+one voice (``slimtrace: cannot …`` and a hint) and turns it into an exit code. Anything else that escapes is
+a defect of slimtrace and says so.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes, one per kind of failure; documented in docs/exit-codes.md."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    NOT_ROOT = 3
+    KERNEL = 4  # BPF, BTF, cgroup2 or bcc is missing
+    ENGINE = 5  # the container engine cannot be reached or refused a request
+    NO_IMAGE = 6
+    START_FAILED = 7  # the container could not be started
+    CRASHED = 8  # the container ended by itself with a failure
+    NEVER_READY = 9  # no port listened, or no end came, in time
+    EXERCISE_FAILED = 10  # a command that was to drive the container failed
+    NO_SPACE = 11
+    BAD_INPUT = 12  # an image, capture or file that cannot be read
+    DOUBTFUL = 13  # --strict, and the result has doubts
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class SlimtraceError(Exception):
+    """A failure with a message for the user, a hint what to do next, and an exit code.
+
+    `message` is lower case, begins with "cannot" and names the path or id concerned.
+    """
+
+    def __init__(self, message: str, hint: str = "", exit_code: Exit = Exit.BAD_INPUT) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+class Interrupted(SlimtraceError):
+    """Ctrl-C or SIGTERM arrived; everything that was set up is taken down on the way out."""
+
+    def __init__(self, signal_name: str) -> None:
+        code = Exit.TERMINATED if signal_name == "SIGTERM" else Exit.INTERRUPTED
+        super().__init__(f"cannot go on: {signal_name} received", "nothing was left behind", code)

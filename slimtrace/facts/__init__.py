@@ -1,0 +1,1 @@
+"""What was seen: frozen, slotted, pure data. Nothing here touches the world or decides anything."""

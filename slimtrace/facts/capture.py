@@ -1,0 +1,59 @@
+"""A capture: everything that later steps may know, so that they can run again without root or Docker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from slimtrace.facts.elf import Elf
+from slimtrace.facts.events import Trace
+from slimtrace.facts.image import Image
+from slimtrace.facts.tree import FileTree
+
+HEAD_BYTES = 256  # what the kernel reads of a file to find out how to execute it (BINPRM_BUF_SIZE)
+TEXT_LIMIT = 1 << 20  # a configuration file larger than this is not one
+
+
+class Contents(Protocol):
+    """The questions that reasoning may ask about a file's content. Reasoning is a function of the facts and
+    of these answers; the recorder answers from the image and remembers, a stored capture answers from
+    what was remembered. All paths are resolved ones; a path that is no regular file answers None."""
+
+    def elf(self, path: str) -> Elf | None:
+        """The dynamic needs of an ELF file; None for any other."""
+        ...
+
+    def head(self, path: str) -> bytes | None:
+        """The first HEAD_BYTES bytes."""
+        ...
+
+    def text(self, path: str) -> str | None:
+        """The whole of a small text file (at most TEXT_LIMIT bytes), undecodable bytes as surrogates."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Contents that were asked for once, for a stored capture; what was never asked answers None."""
+
+    elfs: Mapping[str, Elf | None] = field(default_factory=dict)
+    heads: Mapping[str, bytes | None] = field(default_factory=dict)
+    texts: Mapping[str, str | None] = field(default_factory=dict)
+
+    def elf(self, path: str) -> Elf | None:
+        return self.elfs.get(path)
+
+    def head(self, path: str) -> bytes | None:
+        return self.heads.get(path)
+
+    def text(self, path: str) -> str | None:
+        return self.texts.get(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One run of one image: what the image is, what files it holds, what happened, what the files say."""
+
+    image: Image
+    tree: FileTree
+    trace: Trace
+    contents: Contents

@@ -1,0 +1,129 @@
+"""What the kernel told of a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+
+class Phase(IntEnum):
+    """How far a process has come on its way from the runtime to the program.
+
+    RUNTIME: the container runtime, in the container's cgroup, before the seccomp filter is on.
+    FILTERED: the runtime after the filter is on and before it executes the program: what it calls here must
+    be allowed by the profile although the program never asks for it.
+    APP: the program.
+    """
+
+    RUNTIME = 0
+    FILTERED = 1
+    APP = 2
+
+
+class Origin(IntEnum):
+    """Which door a process came in by: the container's own start, or a later exec into the container
+    (``docker exec``, and the engine's own HEALTHCHECK, which enters in the same way)."""
+
+    CONTAINER = 0
+    EXEC = 1
+
+
+class Use(StrEnum):
+    """What was done with a file."""
+
+    READ = "read"
+    WRITE = "write"
+    EXEC = "exec"
+    MAP = "map"
+    STAT = "stat"
+    LIST = "list"
+    LINK = "link"  # the text of a symlink was read
+    ENTER = "enter"  # became a working directory or root
+    CHANGE = "change"  # created, removed, renamed, or its metadata was set
+
+
+@dataclass(frozen=True, slots=True)
+class FileUse:
+    """One way in which one process reached for one path; seen once, told once.
+
+    `asked` is the text that the program gave. `base` is the directory it was relative to, in the container's
+    view, or "" for an absolute path. `resolved` is where an opened file really is in the container's view,
+    "" where the call opened nothing. `error` is 0 or the positive errno. `foreign` says that the opened file
+    lies on another file system than the container's root: a volume, tmpfs, /proc, /dev.
+    """
+
+    use: Use
+    asked: str
+    base: str = ""
+    resolved: str = ""
+    error: int = 0
+    foreign: bool = False
+    created: bool = False  # opened with O_CREAT
+    truncated: bool = False  # a path was longer than the recorder could carry
+    call: str = ""
+    pid: int = 0
+    origin: Origin = Origin.CONTAINER
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A program that was executed: the path `asked` for (a script keeps its own name here), relative to
+    `base` if not absolute, and the binary image that ran (`binary`: for a script its interpreter).
+    `runtime` marks what the container runtime executes on its own account."""
+
+    asked: str
+    base: str
+    binary: str
+    pid: int
+    parent: int
+    origin: Origin = Origin.CONTAINER
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A TCP socket that began to listen inside the container."""
+
+    port: int
+    address: str
+    pid: int
+    origin: Origin = Origin.CONTAINER
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that makes the result less than certain: a stable `code`, a sentence, what it is about."""
+
+    code: str
+    text: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSet:
+    """The system calls of one phase and origin, by name, sorted. `refused` are those that the engine's
+    own seccomp profile answered with ENOSYS, so that the program fell back to another call: a profile that
+    answers otherwise would break it. `nameless` are the numbers that this libseccomp has no name for."""
+
+    phase: Phase
+    origin: Origin
+    calls: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    nameless: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that was seen of a run. `mounts` are the places in the container, other than the root, where
+    another file system was mounted. `parents` maps a process to the one that forked it; `lost` counts the
+    records that the kernel could not hand over."""
+
+    uses: tuple[FileUse, ...] = ()
+    execs: tuple[Exec, ...] = ()
+    listens: tuple[Listen, ...] = ()
+    calls: tuple[CallSet, ...] = ()
+    mounts: tuple[str, ...] = ()
+    parents: Mapping[int, int] = field(default_factory=dict)
+    lost: int = 0
+    doubts: tuple[Doubt, ...] = ()
+    own_execs: tuple[int, ...] = ()  # pids of slimtrace's own --exec commands: not the container's doing
+    argv: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
