@@ -1,0 +1,1 @@
+/* Nothing of the classic BPF opcodes is used. */

@@ -1,0 +1,2 @@
+/* bcc carries the whole of uapi/linux/bpf.h in itself. */
+#include <bcc/bpf.h>

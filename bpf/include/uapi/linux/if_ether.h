@@ -1,0 +1,1 @@
+/* bcc's networking helpers want the name, slimtrace uses none of them. */
