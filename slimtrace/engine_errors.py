@@ -1,0 +1,108 @@
+"""What can go wrong between slimtrace and the engine, told as SlimtraceError; a part of `engine`."""
+
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts.paths import printable
+
+_FULL = "no space left on device"
+
+
+@contextmanager
+def speaking(doing: str, hint: str = "") -> Iterator[None]:
+    """Turn what docker-py, requests and the socket raise into one voice: ``cannot {doing}: why``."""
+    from docker.errors import APIError, DockerException, NullResource
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except SlimtraceError:
+        raise
+    except NullResource:
+        raise SlimtraceError(f"cannot {doing}: its name is empty", exit_code=Exit.USAGE) from None
+    except APIError as error:
+        if "invalid reference format" in str(error):
+            raise SlimtraceError(f"cannot {doing}: that is no image name", hint, Exit.NO_IMAGE) from error
+        raise refused(doing, error.explanation or str(error), hint) from error
+    except (DockerException, RequestException, OSError) as error:
+        text = str(error)
+        if "Permission denied" in text or "PermissionError" in text:
+            raise SlimtraceError(
+                f"cannot {doing}: permission denied", "run slimtrace with sudo", Exit.ENGINE
+            ) from error
+        if "timed out" in text.lower():
+            text = "it does not answer"
+        elif "Connection refused" in text or "FileNotFoundError" in text or "No such file" in text:
+            text = "it is not running"
+        hint = hint or "see whether the engine still runs: docker info"
+        raise refused(doing, text, hint) from error
+
+
+def refused(doing: str, why: str, hint: str = "") -> SlimtraceError:
+    """The error for what the engine answered: NO_SPACE when its disk is full, else ENGINE."""
+    why = printable(why.strip().rstrip("."))[:500]
+    if _FULL in why.lower():
+        return SlimtraceError(
+            f"cannot {doing}: {_FULL}",
+            "make room where the engine keeps its images: docker system df",
+            Exit.NO_SPACE,
+        )
+    return SlimtraceError(f"cannot {doing}: {why}", hint, Exit.ENGINE)
+
+
+def check(line: Mapping[str, Any], doing: str) -> None:
+    """Raise if a line of the engine's progress stream tells of a failure: these come with HTTP status 200."""
+    if error := line.get("error"):
+        raise refused(doing, str(error))
+
+
+def no_image(reference: str) -> SlimtraceError:
+    """The error for an image that the engine does not have."""
+    name = printable(reference)
+    return SlimtraceError(f"cannot find the image {name!r}", f"docker pull {name}, or --pull", Exit.NO_IMAGE)
+
+
+_PREFIX = re.compile(
+    r"(OCI runtime create failed|runc create failed|unable to start container process|crun"
+    r"|failed to create (shim task|task for container)|(container|process|rootfs)_linux\.go:\d+"
+    r"|starting container process caused): *"
+)
+
+
+def runtime_reason(text: str) -> str:
+    """The part of the runtime's message that a user can act upon, without the layers it came up through."""
+    text = text.strip().removesuffix(": unknown")
+    while match := _PREFIX.match(text):
+        text = text[match.end() :]
+    return printable(text)[:500]
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block is done, then let them have their effect. In a thread
+    other than the main one, where Python runs no handlers, nothing needs to be held back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    before: dict[int, Any] = {}
+    try:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            before[name] = signal.signal(name, hold)
+        yield
+    finally:
+        for number, handler in before.items():
+            with suppress(TypeError):  # None: a handler that was not installed from Python
+                signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])

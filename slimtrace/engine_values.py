@@ -1,0 +1,119 @@
+"""What the engine is told and what it tells; a part of `engine`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from slimtrace.facts.image import HistoryEntry
+
+# Instructions that make no layer; only needed where a layer of no bytes must be told from none at all.
+_NO_LAYER = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER"}) | {
+    "ONBUILD",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a container is to differ from what its image says; by default in nothing.
+
+    `entrypoint` and `cmd` are None to keep the image's (a given entrypoint drops the image's cmd, as with
+    docker run). `env` and `labels` are added to the image's. `binds` are ``SOURCE:PATH[:ro]``; nothing is
+    mounted that the user did not ask for, and no port is published.
+    """
+
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    workdir: str = ""
+    binds: tuple[str, ...] = ()
+    network: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    security_opt: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    read_only: bool = False
+    stdin: bool = False
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A container at one moment. `pid` is the host's, 0 when it does not run; `exit_code` counts only when
+    it has ended; `address` is its IP address, empty without a network of its own; `started` and `finished`
+    are RFC 3339; `health` is empty without a HEALTHCHECK."""
+
+    status: str
+    running: bool
+    pid: int
+    exit_code: int
+    oom_killed: bool
+    error: str
+    address: str
+    started: str
+    finished: str
+    health: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """A command that ran inside a container: its `pid` on the host (0 if the engine did not tell), its exit
+    code, and the last OUTPUT_LIMIT bytes of its standard output and error, in the order they came."""
+
+    pid: int
+    exit_code: int
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the engine says of itself (GET /info)."""
+
+    version: str
+    api: str
+    storage: str
+    cgroup_version: str
+    cgroup_driver: str
+    runtimes: tuple[str, ...]
+    security: tuple[str, ...]
+    root_dir: str
+
+    @property
+    def rootless(self) -> bool:
+        return "rootless" in self.security
+
+    @property
+    def remapped(self) -> bool:
+        """Whether files in the engine's store have other owners than in the container (user namespaces)."""
+        return self.rootless or "userns" in self.security
+
+    @property
+    def seccomp(self) -> bool:
+        return "seccomp" in self.security
+
+
+def history(lines: Iterable[Mapping[str, Any]], layers: int) -> tuple[HistoryEntry, ...]:
+    """The API's history, oldest first. The API does not say which lines made no layer: one with bytes made
+    one, and if that leaves layers unexplained, so did those without bytes whose instruction can."""
+    found = list(lines)[::-1]
+    explained = sum(1 for line in found if line.get("Size")) == layers
+    entries = []
+    for line in found:
+        text, size = line.get("CreatedBy") or "", int(line.get("Size") or 0)
+        instruction = (text.removeprefix("/bin/sh -c #(nop)").split() or [""])[0]
+        created = datetime.fromtimestamp(line.get("Created") or 0, UTC)
+        entries.append(
+            HistoryEntry(
+                created_by=text,
+                created=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                comment=line.get("Comment") or "",
+                size=size,
+                empty=not size and (explained or instruction in _NO_LAYER),
+            )
+        )
+    return tuple(entries)
