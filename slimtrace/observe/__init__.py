@@ -1,0 +1,1 @@
+"""World to facts: the only code that looks at the kernel, the container and its files. It never decides."""

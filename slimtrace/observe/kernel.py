@@ -1,0 +1,264 @@
+"""The running kernel: its structure offsets from BTF, and the constants that bpf/ is compiled with.
+
+BTF layout: Documentation/bpf/btf.rst. bpf/kernel.h says what the constants are for.
+"""
+
+import mmap
+import os
+import platform
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from struct import unpack_from
+
+from slimtrace.errors import Exit, SlimtraceError
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+
+# -D constant of bpf/ -> structure.member(.member…) of the kernel, looked up through anonymous members.
+OFFSETS: Mapping[str, str] = {
+    "AT_PATH_MNT": "path.mnt",
+    "AT_PATH_DENTRY": "path.dentry",
+    "AT_TASK_FILES": "task_struct.files",
+    "AT_TASK_FS": "task_struct.fs",
+    "AT_TASK_MM": "task_struct.mm",
+    "AT_TASK_NSPROXY": "task_struct.nsproxy",
+    "AT_TASK_SIGNAL": "task_struct.signal",
+    "AT_TASK_TGID": "task_struct.tgid",
+    "AT_TASK_PARENT": "task_struct.real_parent",
+    "AT_TASK_EXIT_CODE": "task_struct.exit_code",
+    "AT_SIGNAL_LIVE": "signal_struct.live",
+    "AT_FILES_FDT": "files_struct.fdt",
+    "AT_FDT_MAX_FDS": "fdtable.max_fds",
+    "AT_FDT_FD": "fdtable.fd",
+    "AT_FS_ROOT": "fs_struct.root",
+    "AT_FS_PWD": "fs_struct.pwd",
+    "AT_FILE_PATH": "file.f_path",
+    "AT_FILE_INODE": "file.f_inode",
+    "AT_INODE_INO": "inode.i_ino",
+    "AT_INODE_MODE": "inode.i_mode",
+    "AT_DENTRY_PARENT": "dentry.d_parent",
+    "AT_DENTRY_NAME": "dentry.d_name",
+    "AT_DENTRY_INODE": "dentry.d_inode",
+    "AT_DENTRY_SB": "dentry.d_sb",
+    "AT_QSTR_NAME": "qstr.name",
+    "AT_SB_DEV": "super_block.s_dev",
+    "AT_MOUNT_MNT": "mount.mnt",
+    "AT_MOUNT_PARENT": "mount.mnt_parent",
+    "AT_MOUNT_MOUNTPOINT": "mount.mnt_mountpoint",
+    "AT_VFSMOUNT_ROOT": "vfsmount.mnt_root",
+    "AT_NSPROXY_MNT_NS": "nsproxy.mnt_ns",
+    "AT_MNT_NS_INUM": "mnt_namespace.ns.inum",
+    "AT_MM_EXE_FILE": "mm_struct.exe_file",
+    "AT_MM_ARG_START": "mm_struct.arg_start",
+    "AT_MM_ARG_END": "mm_struct.arg_end",
+    "AT_BPRM_FILENAME": "linux_binprm.filename",
+    "AT_CGROUP_ROOT": "cgroup.root",
+    "AT_CGROUP_KN": "cgroup.kn",
+    "AT_CGROUP_ROOT_HIERARCHY": "cgroup_root.hierarchy_id",
+    "AT_CGROUP_PARENT_CSS": "cgroup.self.parent",
+    "AT_CSS_CGROUP": "cgroup_subsys_state.cgroup",
+    "AT_KERNFS_ID": "kernfs_node.id",
+    "AT_KERNFS_NAME": "kernfs_node.name",
+    "AT_SOCK_FAMILY": "sock_common.skc_family",
+    "AT_SOCK_PORT": "sock_common.skc_num",
+    "AT_SOCK_ADDRESS4": "sock_common.skc_rcv_saddr",
+    "AT_SOCK_ADDRESS6": "sock_common.skc_v6_rcv_saddr",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What differs between processor architectures.
+
+    `registers` are where system call arguments and number are in struct pt_regs: an offset constant to
+    (member, extra bytes). `abi` is the word of task_struct that tells a 32-bit task, `abi_mask` its bit.
+    """
+
+    registers: Mapping[str, tuple[str, int]]
+    abi: str
+    abi_mask: int
+
+
+MACHINES: Mapping[str, Machine] = {
+    # arch/x86/include/asm/syscall.h, syscall_get_arguments; TS_COMPAT in asm/thread_info.h
+    "x86_64": Machine(
+        registers={
+            "AT_ARG0": ("pt_regs.di", 0),
+            "AT_ARG1": ("pt_regs.si", 0),
+            "AT_ARG2": ("pt_regs.dx", 0),
+            "AT_ARG3": ("pt_regs.r10", 0),
+            "AT_ARG4": ("pt_regs.r8", 0),
+            "AT_ARG5": ("pt_regs.r9", 0),
+            "AT_CALL_NUMBER": ("pt_regs.orig_ax", 0),
+        },
+        abi="task_struct.thread_info.status",
+        abi_mask=0x2,
+    ),
+    # arch/arm64/include/asm/syscall.h: x0 holds the result at exit, orig_x0 the first argument;
+    # TIF_32BIT in asm/thread_info.h
+    "aarch64": Machine(
+        registers={
+            "AT_ARG0": ("pt_regs.orig_x0", 0),
+            "AT_ARG1": ("pt_regs.regs", 8),
+            "AT_ARG2": ("pt_regs.regs", 16),
+            "AT_ARG3": ("pt_regs.regs", 24),
+            "AT_ARG4": ("pt_regs.regs", 32),
+            "AT_ARG5": ("pt_regs.regs", 40),
+            "AT_CALL_NUMBER": ("pt_regs.syscallno", 0),
+        },
+        abi="task_struct.thread_info.flags",
+        abi_mask=1 << 22,
+    ),
+}
+
+_KIND_STRUCT, _KIND_UNION = 4, 5
+_REFERENCES = {8, 9, 10, 11, 18}  # typedef, volatile, const, restrict, type tag
+# u32 words behind the 12-byte header of each kind: fixed, and for each of its vlen members
+_FIXED = [{1: 1, 3: 3, 14: 1, 17: 1}.get(kind, 0) for kind in range(32)]
+_EACH = [{4: 3, 5: 3, 6: 2, 13: 2, 15: 3, 19: 3}.get(kind, 0) for kind in range(32)]
+
+
+class Btf:
+    """The type information of one kernel: where a member of a structure is.
+
+    Built from the bytes of /sys/kernel/btf/vmlinux; reading a kernel's 130,000 types takes about 0.1 s.
+    Raises ValueError for anything that is no little-endian BTF of version 1.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) < 24 or unpack_from("<HB", raw) != (0xEB9F, 1):
+            raise ValueError("not BTF version 1")
+        header, type_at, type_size, name_at, name_size = unpack_from("<5I", raw, 4)
+        self._names = raw[header + name_at : header + name_at + name_size]
+        self._words = array("I", raw[header + type_at : header + type_at + type_size])
+        self._starts = array("I", [0])
+        self._structs: dict[str, int] = {}
+        self._index()
+
+    def _index(self) -> None:
+        words, starts, end = self._words, self._starts, len(self._words)
+        wanted = {name.split(".")[0] for name in OFFSETS.values()} | {"pt_regs"}
+        offsets = {self._name_offset(name): name for name in wanted}
+        at = 0
+        try:
+            while at < end:
+                starts.append(at)
+                info = words[at + 1]
+                kind = info >> 24 & 31
+                if kind == _KIND_STRUCT and words[at] in offsets and info & 0xFFFF:
+                    self._structs.setdefault(offsets[words[at]], at)
+                at += 3 + _FIXED[kind] + (info & 0xFFFF) * _EACH[kind]
+        except IndexError as broken:
+            raise ValueError("truncated BTF") from broken
+
+    def _name_offset(self, name: str) -> int:
+        return self._names.find(b"\0" + name.encode() + b"\0") + 1
+
+    def _name(self, offset: int) -> str:
+        return self._names[offset : self._names.index(b"\0", offset)].decode()
+
+    def offset(self, dotted: str) -> int:
+        """Bytes from the start of a structure to a member, as "file.f_path" or "mnt_namespace.ns.inum".
+        Raises KeyError where this kernel has no such structure or member."""
+        struct, *members = dotted.split(".")
+        if struct not in self._structs:
+            raise KeyError(struct)
+        at, total = self._structs[struct], 0
+        for member in members:
+            found = self._member(at, member)
+            if found is None:
+                raise KeyError(dotted)
+            bits, type_id = found
+            total += bits // 8
+            at = self._struct_of(type_id)
+        return total
+
+    def _struct_of(self, type_id: int) -> int:
+        """The position of a type, typedefs and qualifiers taken off."""
+        at = self._starts[type_id] if type_id else 0
+        while (self._words[at + 1] >> 24 & 31) in _REFERENCES:
+            at = self._starts[self._words[at + 2]]
+        return at
+
+    def _member(self, at: int, name: str, depth: int = 0) -> tuple[int, int] | None:
+        """(bits from the start, type id) of a member, also inside anonymous structures and unions."""
+        info = self._words[at + 1]
+        if (info >> 24 & 31) not in (_KIND_STRUCT, _KIND_UNION) or depth > 8:
+            return None
+        bitfields = info >> 31
+        for index in range(info & 0xFFFF):
+            name_at, type_id, bits = self._words[at + 3 + 3 * index : at + 6 + 3 * index]
+            if bitfields:
+                bits &= 0xFFFFFF
+            if self._name(name_at) == name:
+                return bits, type_id
+            if name_at == 0:
+                inner = self._member(self._struct_of(type_id), name, depth + 1)
+                if inner is not None:
+                    return bits + inner[0], inner[1]
+        return None
+
+
+def read_btf(path: Path = VMLINUX) -> Btf:
+    """The running kernel's BTF. Raises SlimtraceError (KERNEL) where there is none."""
+    try:
+        return Btf(path.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise SlimtraceError(
+            f"cannot read the kernel's type information {path}: {problem}",
+            "a kernel with CONFIG_DEBUG_INFO_BTF=y is needed; `slimtrace doctor` tells more",
+            Exit.KERNEL,
+        ) from problem
+
+
+def machine() -> Machine:
+    """This machine's entry of MACHINES. Raises SlimtraceError (KERNEL) on another architecture."""
+    name = platform.machine()
+    if name not in MACHINES:
+        raise SlimtraceError(
+            f"cannot trace on the architecture {name}", "x86_64 and aarch64 are supported", Exit.KERNEL
+        )
+    return MACHINES[name]
+
+
+def constants(btf: Btf) -> dict[str, int]:
+    """Every -D constant that bpf/ needs from this kernel. Raises SlimtraceError (KERNEL) naming what is
+    missing."""
+    here = machine()
+    try:
+        found = {constant: btf.offset(member) for constant, member in OFFSETS.items()}
+        found |= {name: btf.offset(member) + extra for name, (member, extra) in here.registers.items()}
+        found["AT_TASK_ABI"] = btf.offset(here.abi)
+    except KeyError as missing:
+        raise SlimtraceError(
+            f"cannot find {missing.args[0]} in this kernel's type information",
+            f"please report the kernel {platform.release()}",
+            Exit.KERNEL,
+        ) from missing
+    found["ABI_MASK"] = here.abi_mask
+    found["PAGE_SIZE"] = mmap.PAGESIZE
+    return found
+
+
+def defines(values: Mapping[str, int]) -> list[str]:
+    """The constants as compiler flags, sorted."""
+    return [f"-D{name}={value}" for name, value in sorted(values.items())]
+
+
+def host_mount_namespace() -> int:
+    """The inode number of pid 1's mount namespace; of this process's own where pid 1 is out of reach (slimtrace
+    itself in a container)."""
+    for pid in ("1", "self"):
+        try:
+            return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+        except OSError:
+            continue
+    return 0
+
+
+def require_root() -> None:
+    """Raises SlimtraceError (NOT_ROOT) for anyone else: BPF programs and mounts need it."""
+    if os.geteuid() != 0:
+        raise SlimtraceError("cannot trace without root", "run it with sudo", Exit.NOT_ROOT)

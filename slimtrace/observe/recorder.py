@@ -1,0 +1,157 @@
+"""One recording: a container started from its unchanged image, watched, driven, stopped; a Trace at the end."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slimtrace.engine import Engine
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts import wire
+from slimtrace.facts.events import Doubt, Exec, FileUse, Listen, Trace
+from slimtrace.facts.image import Image
+from slimtrace.facts.progress import Tally
+from slimtrace.observe import calls
+from slimtrace.observe.plan import Plan
+from slimtrace.observe.probes import Probes
+from slimtrace.observe.run import News, Run
+from slimtrace.reason.report import Probe
+
+NEWEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a recording gave: the trace, what the exercise saw, and how the container ended: `exit_code` when it
+    ended by itself (else None) and `stop_code` when it was stopped, after `stop_seconds`."""
+
+    trace: Trace
+    probes: tuple[Probe, ...]
+    events: int
+    exit_code: int | None
+    stop_code: int | None
+    stop_seconds: float
+
+
+class Recorder:
+    """Collects what the kernel tells of one container. `tally` may be asked from any thread at any time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._uses: list[FileUse] = []
+        self._execs: list[Exec] = []
+        self._argv: dict[int, tuple[str, ...]] = {}
+        self._listens: list[Listen] = []
+        self._parents: dict[int, int] = {}
+        self._events = 0
+        self._armed = 0
+        self._first = 0
+        self._seen: set[str] = set()
+        self._newest: deque[str] = deque(maxlen=NEWEST)
+        self._told = News()
+        self._names = {number: (name, shape.use) for number, (name, shape) in calls.shapes_by_number().items()}
+        self._probes: Probes | None = None
+
+    def load(self) -> None:
+        """Compile and load the programs; the slow part, which needs no container yet."""
+        self._probes = Probes(self.take)
+
+    def close(self) -> None:
+        if self._probes is not None:
+            self._probes.close()
+
+    def take(self, raw: bytes) -> None:
+        """One record from the kernel (the reading thread)."""
+        record = wire.decode(raw, self._names)
+        with self._lock:
+            self._events += 1
+            match record:
+                case FileUse():
+                    self._uses.append(record)
+                    self._news(record.resolved or record.asked)
+                case wire.Executed():
+                    self._execs.append(record.fact)
+                    self._argv[record.fact.pid] = record.argv
+                    self._parents.setdefault(record.fact.pid, record.fact.parent)
+                    self._first = self._first or record.fact.pid
+                    self._news(record.fact.asked)
+                case wire.Fork():
+                    self._parents[record.child] = record.pid
+                case Listen():
+                    self._listens.append(record)
+                    self._told.signals.put(record)
+                    self._told.touch()
+                case wire.Exit():
+                    if record.pid == self._first:
+                        self._told.signals.put(record)
+                case wire.CgroupArmed():
+                    self._armed += 1
+
+    def _news(self, path: str) -> None:
+        if path not in self._seen:
+            self._seen.add(path)
+            self._newest.append(path)
+            self._told.touch()
+
+    def tally(self) -> Tally:
+        """How far it has come."""
+        with self._lock:
+            return Tally(
+                events=self._events,
+                lost=self._probes.lost() if self._probes else 0,
+                files=len(self._seen),
+                processes=len(self._parents),
+                ports=tuple(sorted({listen.port for listen in self._listens})),
+                newest=tuple(self._newest),
+            )
+
+    def record(self, engine: Engine, image: Image, plan: Plan, note: Callable[[str], None]) -> Outcome:
+        """Create, arm, start, drive, stop, remove. Raises SlimtraceError: START_FAILED, CRASHED when the
+        container ends by itself with a failure, NEVER_READY when no port listened and no end came in time,
+        EXERCISE_FAILED when a command of the user's failed."""
+        if self._probes is None:
+            self.load()
+        assert self._probes is not None
+        container = engine.create(image.id, plan.launch)
+        try:
+            self._probes.arm(container)
+            self._probes.start()
+            engine.start(container)
+            run = Run(self._told, engine, container, image, plan, note)
+            run.look_around()
+            run.drive()
+            exit_code, stop_code, stop_seconds = run.end()
+            self._probes.drain()
+            trace = self._trace(run)
+            return Outcome(trace, tuple(run.probes), self._events, exit_code, stop_code, stop_seconds)
+        finally:
+            engine.remove(container)
+
+    def _trace(self, run: Run) -> Trace:
+        probes = self._probes
+        assert probes is not None
+        doubts = list(run.doubts)
+        if not self._armed:
+            raise SlimtraceError(
+                "cannot trace the container: its cgroup was not seen",
+                "the engine must use cgroup v2; `slimtrace doctor` tells more",
+                Exit.KERNEL,
+            )
+        if unreadable := probes.unreadable():
+            text = f"{unreadable} calls reached for a path that could not be read"
+            doubts.append(Doubt("unreadable-path", text))
+        if probes.other_abi_calls():
+            text = "calls of another ABI (32-bit or x32) were made: they are not in the profile"
+            doubts.append(Doubt("other-abi", text))
+        return Trace(
+            uses=tuple(self._uses),
+            execs=tuple(self._execs),
+            listens=tuple(self._listens),
+            calls=probes.call_sets(),
+            mounts=tuple(sorted(run.mounts)),
+            parents=dict(self._parents),
+            lost=probes.lost(),
+            doubts=tuple(doubts),
+            own_execs=tuple(run.own_execs),
+            argv=dict(self._argv),
+        )

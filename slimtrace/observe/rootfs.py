@@ -1,0 +1,252 @@
+"""The image's files as the image has them: never the container's, which has been writing."""
+
+import errno
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from slimtrace.engine import Engine, Launch
+from slimtrace.errors import SlimtraceError
+from slimtrace.facts import elf, paths
+from slimtrace.facts.capture import HEAD_BYTES, TEXT_LIMIT, Answers
+from slimtrace.facts.image import Image
+from slimtrace.facts.tree import Entry, FileTree, Kind
+from slimtrace.observe import namespace
+from slimtrace.observe.beneath import open_beneath
+from slimtrace.observe.unpack import unpack
+
+T = TypeVar("T")
+
+ELF_BUDGET = 4 << 20  # bytes read of one ELF file: a real one needs some KiB, a forged one would take all
+
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIR,
+    stat.S_IFLNK: Kind.LINK,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFSOCK: Kind.SOCKET,
+    stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK,
+}
+
+# Facts about where the tree lies, not about the image.
+_FOREIGN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux", "system.nfs4_acl")
+
+
+class Rootfs:
+    """An image's file tree, readable through one directory descriptor.
+
+    Overlay layers are mounted read-only where nobody sees it (see `namespace`), at a cost that does not depend
+    on the image's size; for any other storage the files are exported from a container that is never started
+    and unpacked below the work directory.
+    """
+
+    def __init__(self, image: Image, engine: Engine, place: Path) -> None:
+        """`place` is the run's work directory."""
+        self._image = image
+        self._engine = engine
+        self._place = place
+        self._root = -1
+
+    @classmethod
+    def at(cls, directory: Path) -> Self:
+        """The tree below a directory of this machine."""
+        found = cls.__new__(cls)
+        found._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return found
+
+    def __enter__(self) -> Self:
+        if self._root < 0:
+            mounted = bool(self._image.lower_dirs)
+            self._root = self._mount() if mounted else self._export()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._root)
+        self._root = -1
+
+    def _mount(self) -> int:
+        # An overlay without an upper directory wants two lower ones; the empty one makes them two.
+        empty, target = self._place / "empty", self._place / "rootfs"
+        empty.mkdir(exist_ok=True)
+        target.mkdir(exist_ok=True)
+        return namespace.overlay((*self._image.lower_dirs, str(empty)), target)
+
+    def _export(self) -> int:
+        target = self._place / "rootfs"
+        target.mkdir(mode=0o755)
+        root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        container = ""
+        try:
+            # It is never started; but without any command the engine would not even create it.
+            container = self._engine.create(self._image.id, Launch(cmd=("none",)))
+            unpack(self._engine.export(container), root)
+        except BaseException:
+            os.close(root)
+            raise
+        finally:
+            if container:
+                self._engine.remove(container)
+        return root
+
+    def scan(self) -> FileTree:
+        """Every entry, without content and xattrs. Raises SlimtraceError for a tree that cannot be walked."""
+        found: dict[str, Entry] = {"/": _entry("/", os.fstat(self._root), "")}
+        names: dict[tuple[int, int], list[str]] = {}
+        todo = [""]
+        try:
+            while todo:
+                directory = todo.pop()
+                here = open_beneath(self._root, paths.encode(directory), os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    todo += self._scan_directory(here, directory, found, names)
+                finally:
+                    os.close(here)
+        except OSError as error:
+            where = paths.printable(str(error.filename or "")[:200])
+            raise SlimtraceError(f"cannot read the image's files: {error.strerror} {where}") from error
+        shared = sorted(sorted(group) for group in names.values() if len(group) > 1)
+        for number, group in enumerate(shared, 1):
+            for path in group:
+                found[path] = replace(found[path], inode=number)
+        return FileTree({path: found[path] for path in sorted(found)})
+
+    def _scan_directory(
+        self, here: int, directory: str, found: dict[str, Entry], names: dict[tuple[int, int], list[str]]
+    ) -> list[str]:
+        """Add what the directory open as `here` holds; its subdirectories."""
+        below = []
+        with os.scandir(here) as listing:
+            for item in listing:
+                status = item.stat(follow_symlinks=False)
+                name = _text(item.name)
+                path = f"{directory}/{name}"
+                target = ""
+                if item.is_dir(follow_symlinks=False):
+                    below.append(path)
+                elif item.is_symlink():
+                    target = paths.decode(os.readlink(paths.encode(name), dir_fd=here))
+                entry = found[path] = _entry(path, status, target)
+                if status.st_nlink > 1 and entry.kind is not Kind.DIR:
+                    names.setdefault((status.st_dev, status.st_ino), []).append(path)
+        return below
+
+    def open(self, path: str) -> io.FileIO:
+        """A regular file, for reading, unbuffered. No part of `path` may be a symlink. Raises OSError."""
+        # Without O_PATH the open itself could already do something: rewind a tape, arm a watchdog.
+        at = open_beneath(self._root, paths.encode(path), os.O_PATH | os.O_NOFOLLOW)
+        try:
+            if not stat.S_ISREG(os.fstat(at).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            return io.FileIO(os.open(f"/proc/self/fd/{at}", os.O_RDONLY | os.O_CLOEXEC))
+        finally:
+            os.close(at)
+
+    def xattrs(self, path: str) -> dict[str, bytes]:
+        """The extended attributes of `path` itself, by name, without those that say how it is stored."""
+        at = open_beneath(self._root, paths.encode(path), os.O_PATH | os.O_NOFOLLOW)
+        try:
+            link = f"/proc/self/fd/{at}"
+            names = [name for name in os.listxattr(link) if not name.startswith(_FOREIGN_XATTRS)]
+            return {_text(name): os.getxattr(link, name) for name in sorted(names)}
+        except OSError as error:
+            if error.errno == errno.ENOTSUP:
+                return {}
+            raise
+        finally:
+            os.close(at)
+
+
+def _entry(path: str, status: os.stat_result, target: str) -> Entry:
+    mode = status.st_mode
+    kind = _KINDS[stat.S_IFMT(mode)]
+    device = status.st_rdev if kind in (Kind.CHAR, Kind.BLOCK) else 0
+    return Entry(
+        path,
+        kind,
+        mode & 0o7777,
+        status.st_uid,
+        status.st_gid,
+        status.st_size if kind is Kind.FILE else 0,
+        status.st_mtime_ns,
+        target,
+        0,
+        os.major(device),
+        os.minor(device),
+    )
+
+
+def _same(name: str) -> str:
+    return name
+
+
+def _recoded(name: str) -> str:
+    return paths.decode(os.fsencode(name))
+
+
+# Python decodes names by the locale; a path of ours is always UTF-8.
+_text: Callable[[str], str] = _same if sys.getfilesystemencoding().lower() == "utf-8" else _recoded
+
+
+class ImageContents:
+    """The recorder's answers about file contents, from the image; whatever was asked is remembered."""
+
+    def __init__(self, rootfs: Rootfs) -> None:
+        self._rootfs = rootfs
+        self._elfs: dict[str, elf.Elf | None] = {}
+        self._heads: dict[str, bytes | None] = {}
+        self._texts: dict[str, str | None] = {}
+
+    def elf(self, path: str) -> elf.Elf | None:
+        """The dynamic needs of an ELF file; None for any other."""
+        if path not in self._elfs:
+            self._elfs[path] = self._ask(path, lambda file: elf.parse(_Bounded(file, ELF_BUDGET)))
+        return self._elfs[path]
+
+    def head(self, path: str) -> bytes | None:
+        """The first HEAD_BYTES bytes."""
+        if path not in self._heads:
+            self._heads[path] = self._ask(path, lambda file: file.read(HEAD_BYTES))
+        return self._heads[path]
+
+    def text(self, path: str) -> str | None:
+        """The whole of a small text file; None where it is larger than TEXT_LIMIT bytes."""
+        if path not in self._texts:
+            found = self._ask(path, lambda file: io.BufferedReader(file).read(TEXT_LIMIT + 1))
+            self._texts[path] = None if found is None or len(found) > TEXT_LIMIT else paths.decode(found)
+        return self._texts[path]
+
+    def answers(self) -> Answers:
+        """What was asked so far, for a stored capture."""
+        return Answers(dict(self._elfs), dict(self._heads), dict(self._texts))
+
+    def _ask(self, path: str, question: Callable[[io.FileIO], T]) -> T | None:
+        try:
+            with self._rootfs.open(path) as file:
+                return question(file)
+        except OSError:
+            return None
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which only so many bytes can be read; then it fails."""
+
+    def __init__(self, file: io.FileIO, budget: int) -> None:
+        super().__init__(file)
+        self._left = budget
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        most = self._left + 1
+        data = super().read(most if size is None or size < 0 else min(size, most))
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(errno.EFBIG, "too much is read of one file")
+        return data

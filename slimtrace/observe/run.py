@@ -1,0 +1,245 @@
+"""The container while it runs: what it is asked, and what becomes of it."""
+
+import queue
+import select
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from slimtrace.engine import Engine
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts import wire
+from slimtrace.facts.events import Doubt, Listen, Origin
+from slimtrace.facts.image import Image
+from slimtrace.facts.paths import printable
+from slimtrace.observe import exercise
+from slimtrace.observe.plan import Plan, Until
+from slimtrace.reason.report import Probe
+
+SETTLE_SECONDS = 0.35  # without news after the last answer: it has shown what it does by itself
+LOG_LINES = 12
+
+# Where every OCI runtime mounts something that is not the image's (runtime-spec config.md, runc's defaults; the
+# three files are the engine's). Completed by what /proc/PID/mountinfo says.
+RUNTIME_MOUNTS = frozenset({"/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts"})
+
+
+class News:
+    """What the reading thread tells the thread that drives the container."""
+
+    def __init__(self) -> None:
+        self.signals: queue.SimpleQueue[Listen | wire.Exit] = queue.SimpleQueue()
+        self._last = time.monotonic()
+
+    def touch(self) -> None:
+        """Something was seen that had not been seen before."""
+        self._last = time.monotonic()
+
+    def quiet_seconds(self) -> float:
+        """Since then."""
+        return time.monotonic() - self._last
+
+
+class Run:
+    """One container from its start to its end. `note` is told of each port and each answer."""
+
+    def __init__(
+        self,
+        news: News,
+        engine: Engine,
+        container: str,
+        image: Image,
+        plan: Plan,
+        note: Callable[[str], None],
+    ) -> None:
+        self._news = news
+        self._engine = engine
+        self._container = container
+        self._image = image
+        self._plan = plan
+        self._note = note
+        self._pid = 0
+        self._ended = False
+        self._ports: set[int] = set()
+        self.probes: list[Probe] = []
+        self.doubts: list[Doubt] = []
+        self.own_execs: list[int] = []
+        self.mounts: set[str] = set(RUNTIME_MOUNTS)
+
+    def look_around(self) -> None:
+        """Its process, and what is mounted in it."""
+        self._pid = self._engine.state(self._container).pid
+        self.mounts |= set(self._engine.mounts(self._container))
+        self.mounts |= set(mount_points(self._pid)) - {"/"}
+
+    def drive(self) -> None:
+        """Exercise it until the plan says that it is enough, or it has ended by itself."""
+        until = self._plan.until
+        started = time.monotonic()
+        driven = False
+        while not self._ended:
+            if not driven and self._ready_for_commands(until, started):
+                self._run_commands()
+                driven = True
+            if self._over(until, started, driven):
+                return
+            self._await_signal()
+
+    def _ready_for_commands(self, until: Until, started: float) -> bool:
+        if self._expected() <= self._ports and (self._ports or until.mode != "probe"):
+            return True
+        waited = time.monotonic() - started
+        # what listens on nothing that we can see is driven by the user's own commands all the same
+        commands = self._plan.host_execs or self._plan.execs
+        return bool(commands) and not self._expected() and waited > 3 * SETTLE_SECONDS
+
+    def _over(self, until: Until, started: float, driven: bool) -> bool:
+        waited = time.monotonic() - started
+        if until.mode == "seconds":
+            return waited >= until.seconds
+        if until.mode == "enter":
+            return enter_pressed(sys.stdin)
+        if until.mode == "exit":
+            return False
+        if driven and self._news.quiet_seconds() >= SETTLE_SECONDS:
+            return True
+        if waited >= self._plan.ready_seconds and not driven:
+            raise self._never_ready()
+        return waited >= self._plan.ready_seconds * 2
+
+    def _expected(self) -> set[int]:
+        return set(self._image.tcp_ports)
+
+    def _never_ready(self) -> SlimtraceError:
+        seconds = f"{self._plan.ready_seconds:g} s"
+        missing = ", ".join(str(port) for port in sorted(self._expected() - self._ports))
+        told = self._logs()
+        if missing:
+            return SlimtraceError(
+                f"cannot exercise {self._image.reference}: nothing listened on port {missing} within {seconds}",
+                f"--ready-timeout gives it more time, --continue-after SECONDS does without a port{told}",
+                Exit.NEVER_READY,
+            )
+        return SlimtraceError(
+            f"cannot tell when {self._image.reference} is done: it neither listened nor ended within {seconds}",
+            f"say when with --continue-after SECONDS, or drive it with --exec or --host-exec{told}",
+            Exit.NEVER_READY,
+        )
+
+    def _await_signal(self) -> None:
+        """Wait a moment for a port that listens or for the end; both are acted on at once."""
+        try:
+            signal = self._news.signals.get(timeout=0.05)
+        except queue.Empty:
+            return
+        if isinstance(signal, wire.Exit):
+            self._ended = True
+        elif signal.port not in self._ports and signal.origin is Origin.CONTAINER:
+            self._ports.add(signal.port)
+            self._note(f"port {signal.port} listens")
+            if self._plan.http_probe:
+                self._visit(signal)
+
+    def _visit(self, listen: Listen) -> None:
+        probe = exercise.visit(self._pid, listen)
+        self.probes.append(probe)
+        said = f"status {probe.status}, {probe.bytes} bytes" if probe.status else probe.detail
+        self._note(f"{probe.target}: {said}")
+        if probe.status >= 500:
+            self.doubts.append(Doubt("probe-failed", f"it answered with status {probe.status}", probe.target))
+
+    def _check_health(self) -> None:
+        """The image's HEALTHCHECK once, as the engine would run it: its interval is often longer than a
+        recording, and what it needs belongs in the image (so it is not among `own_execs`)."""
+        test = self._image.healthcheck
+        shell = self._image.strings("Shell") or ("/bin/sh", "-c")
+        words = (*shell, *test[1:2]) if test[:1] == ("CMD-SHELL",) else test[1:]
+        if not words:
+            return
+        result = self._engine.exec(self._container, words)
+        target = f"healthcheck: {printable(' '.join(test[1:]))}"
+        self.probes.append(Probe(target, ok=result.exit_code == 0, bytes=len(result.output)))
+        self._note(f"{target}: exit code {result.exit_code}")
+        if result.exit_code:
+            self.doubts.append(Doubt("unhealthy", "the image's own HEALTHCHECK failed", target))
+
+    def _run_commands(self) -> None:
+        self._check_health()
+        state = self._engine.state(self._container)
+        ports = sorted(self._ports)
+        facts = {
+            "SLIMTRACE_CONTAINER": self._container,
+            "SLIMTRACE_PID": str(self._pid),
+            "SLIMTRACE_ADDRESS": state.address or "127.0.0.1",
+            "SLIMTRACE_PORT": str(ports[0]) if ports else "",
+            "SLIMTRACE_PORTS": " ".join(map(str, ports)),
+        }
+        for command in self._plan.host_execs:
+            self.probes.append(exercise.run_on_host(command, facts))
+            self._note(self.probes[-1].target)
+        for command in self._plan.execs:
+            probe, pid = exercise.run_in_container(self._engine, self._container, command)
+            self.probes.append(probe)
+            self._note(probe.target)
+            if pid:
+                self.own_execs.append(pid)
+
+    def end(self) -> tuple[int | None, int | None, float]:
+        """Stop it unless it has ended: (its own exit code, that of the stop, the seconds that the stop took).
+        Raises SlimtraceError (CRASHED) when it ended by itself with a failure."""
+        state = self._engine.state(self._container)
+        if self._ended or not state.running:
+            code = self._engine.wait(self._container, timeout=self._plan.stop_seconds)
+            if code:
+                killed = "; it was out of memory" if state.oom_killed else ""
+                raise SlimtraceError(
+                    f"cannot slim {self._image.reference}: its container ended by itself with exit code {code}"
+                    + killed,
+                    f"--cmd, --env, --volume and --entrypoint change how it is run{self._logs()}",
+                    Exit.CRASHED,
+                )
+            if missing := self._expected() - self._ports:
+                ports = ", ".join(map(str, sorted(missing)))
+                self.doubts.append(Doubt("port-silent", f"it ended before it listened on port {ports}"))
+            return code, None, 0.0
+        begun = time.monotonic()
+        self._engine.stop(self._container, self._plan.stop_seconds)
+        taken = time.monotonic() - begun
+        stopped = self._engine.state(self._container).exit_code
+        if stopped == 137 and taken >= self._plan.stop_seconds:
+            text = f"it did not stop within {self._plan.stop_seconds} s and was killed: its end is unseen"
+            self.doubts.append(Doubt("killed", text))
+        return None, stopped, taken
+
+    def _logs(self) -> str:
+        lines = self._engine.logs(self._container, LOG_LINES).strip().splitlines()
+        return (
+            "".join(f"\n  {printable(line)[:200]}" for line in ["; its last lines:", *lines]) if lines else ""
+        )
+
+
+def mount_points(pid: int) -> tuple[str, ...]:
+    """Where something is mounted in the mount namespace of `pid` (proc(5), mountinfo, octal escapes undone);
+    nothing when the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return ()
+    raw = [line.split()[4] for line in lines]
+    return tuple(_unescaped(point) for point in raw)
+
+
+def _unescaped(raw: bytes) -> str:
+    for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        raw = raw.replace(code, char)
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def enter_pressed(stream: IO[str]) -> bool:
+    """Whether a line, or the end of the input, is there to be read."""
+    ready, _, _ = select.select([stream], [], [], 0)
+    if ready:
+        stream.readline()
+    return bool(ready)

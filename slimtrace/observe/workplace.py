@@ -1,0 +1,104 @@
+"""A run's own directory: everything temporary is below it, and it goes with the run."""
+
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from slimtrace import owner
+from slimtrace.errors import Exit, SlimtraceError
+
+DEFAULT_STATE = Path("/var/lib/slimtrace")
+_NAME = re.compile(r"(\d+)-(\d+)(?:-\d+)?")
+
+
+def state_folder() -> Path:
+    """Where slimtrace keeps its runs: SLIMTRACE_STATE, else /var/lib/slimtrace."""
+    return Path(os.environ.get("SLIMTRACE_STATE") or DEFAULT_STATE).absolute()
+
+
+class Workplace:
+    """A private directory (mode 0700) below ``state_folder()/run``, named after this process so that `sweep`
+    knows when its owner is gone. Use as a context manager; `path` is valid inside."""
+
+    def __init__(self) -> None:
+        self.path = Path()
+
+    def __enter__(self) -> Self:
+        runs = _runs_folder()
+        name = owner.current().replace(":", "-")
+        for turn in range(100):
+            self.path = runs / (f"{name}-{turn}" if turn else name)
+            try:
+                self.path.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise _cannot("make the work directory", self.path, error) from error
+            return self
+        raise SlimtraceError(
+            f"cannot make the work directory {self.path}: too many of them", exit_code=Exit.INTERNAL
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def need(self, size: int) -> None:
+        """Raise NO_SPACE unless `size` more bytes fit on the work directory's file system."""
+        room = shutil.disk_usage(self.path).free
+        if room < size:
+            raise SlimtraceError(
+                f"cannot work in {self.path.parent}: {size >> 20} MiB are needed, {room >> 20} MiB are free",
+                "make room, or point SLIMTRACE_STATE at a larger disk",
+                Exit.NO_SPACE,
+            )
+
+
+def sweep() -> int:
+    """Remove the work directories of processes that are gone; how many there were."""
+    removed = 0
+    runs = state_folder() / "run"
+    try:
+        found = list(os.scandir(runs))
+    except OSError:
+        return 0
+    for entry in found:
+        match = _NAME.fullmatch(entry.name)
+        if match and entry.is_dir(follow_symlinks=False) and not owner.alive(f"{match[1]}:{match[2]}"):
+            shutil.rmtree(entry.path, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _runs_folder() -> Path:
+    """``state_folder()/run``, made if need be; refused where another user could swap it under us."""
+    runs = state_folder() / "run"
+    try:
+        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = runs.lstat()
+        if found.st_uid == 0 != os.geteuid():
+            raise PermissionError
+    except OSError as error:
+        raise _cannot("make the work directory", runs, error) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise SlimtraceError(
+            f"cannot work in {runs}: it is not a directory that only its owner can change",
+            "remove it, or point SLIMTRACE_STATE elsewhere",
+        )
+    return runs
+
+
+def _cannot(doing: str, path: Path, error: OSError) -> SlimtraceError:
+    if isinstance(error, PermissionError):
+        return SlimtraceError(
+            f"cannot {doing} {path}: permission denied", "run slimtrace with sudo", Exit.NOT_ROOT
+        )
+    code = Exit.NO_SPACE if error.errno in (28, 122) else Exit.BAD_INPUT
+    return SlimtraceError(
+        f"cannot {doing} {path}: {error.strerror}", "SLIMTRACE_STATE names another place", code
+    )
