@@ -1,0 +1,237 @@
+"""What speaks for keeping a path: every claim that the trace, the image's configuration, the runtime and the
+user's rules make. The graph weighs them; here nothing is looked up but program names.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from slimtrace.facts import paths
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.events import Doubt, Exec, FileUse, Origin, Trace, Use
+from slimtrace.facts.image import Image
+from slimtrace.facts.selection import Why
+from slimtrace.facts.tree import FileTree, Kind
+from slimtrace.reason import scripts
+from slimtrace.reason.rules import Rules
+
+CONFIG = "the image's configuration"
+RUNTIME = "the container runtime"
+RULES = "the user's rules"
+START = "the container's start"
+ENTERED = "an exec into the container"
+
+ENOENT = 2
+# runc mounts on, or the program may expect to write in, these; a read-only root cannot get them later
+# (OCI runtime-spec config-linux.md, "Default Filesystems"; hier(7), file-hierarchy(7)).
+RUNTIME_PATHS = ("/proc", "/sys", "/dev", "/tmp", "/run", "/var/tmp", "/var/run", "/etc")
+DEFAULT_SHELL = ("/bin/sh", "-c")  # of a shell-form instruction (Dockerfile reference, SHELL)
+
+WHY = {
+    Use.READ: Why.OPENED,
+    Use.MAP: Why.OPENED,
+    Use.WRITE: Why.CHANGED,
+    Use.CHANGE: Why.CHANGED,
+    Use.EXEC: Why.EXECUTED,
+    Use.STAT: Why.LOOKED_AT,
+    Use.LINK: Why.LOOKED_AT,
+    Use.LIST: Why.LISTED,
+    Use.ENTER: Why.ENTERED,
+}
+# Calls that act on a symlink itself when it is the last part of their path.
+_NOT_FOLLOWING = """
+lstat lstat64 readlink readlinkat unlink unlinkat rename renameat renameat2 symlink symlinkat link linkat mkdir
+mkdirat mknod mknodat rmdir lchown lchown32 lsetxattr lgetxattr llistxattr lremovexattr
+"""
+_ON_LINKS = frozenset(_NOT_FOLLOWING.split())
+
+
+class Depth(IntEnum):
+    """How much a claimed file brings with it: itself alone; what the dynamic linker loads for it; or also
+    the interpreters that executing it takes."""
+
+    ALONE = 0
+    LIBRARY = 1
+    PROGRAM = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Claim:
+    """One reason to keep where `path` (absolute, links not yet followed) leads. `source` is the node of the
+    graph that claims, `of` the words of the reason. Without `present` the path was looked up in vain, or is
+    the container's own: only the way there is kept, not an end that the image may have."""
+
+    path: str
+    why: Why
+    source: str
+    of: str
+    depth: Depth = Depth.ALONE
+    follow: bool = True
+    present: bool = True
+    base: str = "/"
+
+
+def process(path: str) -> str:
+    """The name of the node that stands for all processes running the program at `path`."""
+    return f"process {path}"
+
+
+def strangers(trace: Trace) -> Callable[[int, Origin], bool]:
+    """The test whether a process is slimtrace's own ``--exec`` command or descends from one: what it did is
+    not the container's doing. Of the HEALTHCHECK's processes it says no."""
+    own = set(trace.own_execs)
+
+    def stranger(pid: int, origin: Origin) -> bool:
+        seen = set()
+        while origin is Origin.EXEC and pid and pid not in seen:
+            if pid in own:
+                return True
+            seen.add(pid)
+            pid = trace.parents.get(pid, 0)
+        return False
+
+    return stranger
+
+
+def claims(capture: Capture, rules: Rules) -> list[Claim]:
+    """Every claim once, in an order that does not depend on the order of events."""
+    found = {
+        *_of_trace(capture.tree, capture.trace, capture.image.volumes),
+        *_of_config(capture),
+        *(Claim(path, Why.RUNTIME, RUNTIME, RUNTIME) for path in RUNTIME_PATHS if path in capture.tree),
+        *_of_rules(capture, rules),
+    }
+    return sorted(found)
+
+
+def missing(capture: Capture, rules: Rules) -> Iterator[Doubt]:
+    """What the configuration or the rules name and the image does not have."""
+    wanted = [("the image's " + setting, name) for setting, name in _configured_programs(capture.image, False)]
+    wanted += [("a rule", name) for name in rules.include_bins]
+    for who, name in wanted:
+        if not _program(capture, name):
+            yield Doubt("missing-program", f"{who} names {paths.printable(name)}, which is not there", name)
+    for path in rules.include_paths:
+        if capture.tree.resolve(path).entry is None:
+            yield Doubt("missing-path", f"a rule names {paths.printable(path)}, which is not there", path)
+
+
+def _of_trace(tree: FileTree, trace: Trace, volumes: tuple[str, ...]) -> Iterator[Claim]:
+    stranger = strangers(trace)
+    programs: dict[int, str] = {}
+
+    def program(pid: int) -> str:
+        """The program that `pid` ran last, or the nearest ancestor of it: uses carry no time, so what a
+        process did before its last execve is told of the last program."""
+        seen = set()
+        while pid not in programs and pid in trace.parents and pid not in seen:
+            seen.add(pid)
+            pid = trace.parents[pid]
+        return programs.get(pid, "")
+
+    for run in trace.execs:
+        if stranger(run.pid, run.origin):
+            continue
+        parent = programs.get(run.pid) or program(run.parent)
+        source = process(parent) if parent else CONFIG
+        of = parent or (START if run.origin is Origin.CONTAINER else ENTERED)
+        path = tree.resolve(paths.join(run.base, run.asked)).path
+        yield from _of_exec(run, path, source, of)
+        programs[run.pid] = path
+    for use in set(trace.uses):
+        if not stranger(use.pid, use.origin):
+            path = program(use.pid)
+            yield from _of_use(use, process(path) if path else CONFIG, path or START, volumes)
+
+
+def _of_exec(run: Exec, path: str, source: str, of: str) -> Iterator[Claim]:
+    asked = paths.join(run.base, run.asked)
+    base = run.base or "/"
+    present = not run.foreign
+    yield Claim(asked, Why.EXECUTED, source, of, Depth.PROGRAM, present=present, base=base)
+    if run.binary.startswith("/") and run.binary != path:
+        yield Claim(run.binary, Why.INTERPRETER, source, path, Depth.PROGRAM, present=present, base=base)
+
+
+def _of_use(use: FileUse, source: str, of: str, volumes: tuple[str, ...]) -> Iterator[Claim]:
+    why = WHY[use.use]
+    depth = Depth.PROGRAM if use.use is Use.EXEC else Depth.LIBRARY if why is Why.OPENED else Depth.ALONE
+    # What was found on a volume that VOLUME made came from the image, if the image has it.
+    own = not use.foreign or any(paths.below(use.resolved, volume) for volume in volumes)
+    present = own and use.error != ENOENT
+    # A call that failed other than by ENOENT met something there; its need ends with its being there.
+    if use.error:
+        why, depth = (Why.CHANGED if why is Why.CHANGED else Why.LOOKED_AT), Depth.ALONE
+    follow = use.use is not Use.LINK and use.call not in _ON_LINKS
+    if not use.truncated and use.asked and (use.base or use.asked.startswith("/")):
+        yield Claim(paths.join(use.base, use.asked), why, source, of, depth, follow, present)
+    if use.resolved.startswith("/"):
+        yield Claim(use.resolved, why, source, of, depth, follow, present)
+
+
+def _of_config(capture: Capture) -> Iterator[Claim]:
+    image = capture.image
+    for setting, name in _configured_programs(image):
+        for path in _program(capture, name):
+            base = image.text("WorkingDir") or "/"
+            yield Claim(path, Why.CONFIGURED, CONFIG, setting, Depth.PROGRAM, base=base)
+    if image.text("WorkingDir"):
+        yield Claim(paths.clean(image.text("WorkingDir")), Why.CONFIGURED, CONFIG, "WORKDIR")
+    for volume in image.volumes:
+        yield Claim(paths.clean(volume), Why.CONFIGURED, CONFIG, "VOLUME")
+    # The runtime reads these to turn USER into numbers, groups and a HOME, also where USER is not set.
+    for path in ("/etc/passwd", "/etc/group"):
+        if capture.tree.resolve(path).entry:
+            yield Claim(path, Why.CONFIGURED, CONFIG, "USER")
+    passwd = capture.contents.text(capture.tree.resolve("/etc/passwd").path) or ""
+    if home := _home(passwd, image.text("User").partition(":")[0] or "0"):
+        yield Claim(home, Why.CONFIGURED, CONFIG, "USER's home")
+
+
+def _configured_programs(image: Image, guessed: bool = True) -> Iterator[tuple[str, str]]:
+    """Each program that the configuration names, with the setting that does. `guessed` adds what may be one:
+    a CMD that follows an ENTRYPOINT, and the commands in the one line of a shell form."""
+    shell = image.strings("Shell") or DEFAULT_SHELL
+    for setting, key in (("ENTRYPOINT", "Entrypoint"), ("CMD", "Cmd")):
+        words = image.strings(key)
+        if words and (guessed or key == "Entrypoint" or not image.strings("Entrypoint")):
+            yield setting, words[0]
+        if guessed and len(words) > 1 and words[:-1] in (shell, DEFAULT_SHELL):
+            yield from ((setting, name) for name in scripts.commands(words[-1]))
+    kind, *test = image.healthcheck or ("",)
+    if kind == "CMD" and test:
+        yield "HEALTHCHECK", test[0]
+    elif kind == "CMD-SHELL" and test:
+        yield "HEALTHCHECK", shell[0]
+        yield from (("HEALTHCHECK", name) for name in scripts.commands(test[0]) if guessed)
+
+
+def _of_rules(capture: Capture, rules: Rules) -> Iterator[Claim]:
+    shell = (capture.image.strings("Shell") or DEFAULT_SHELL)[0]
+    for name in (*rules.include_bins, *((shell,) if rules.include_shell else ())):
+        for path in _program(capture, name):
+            yield Claim(path, Why.RULE, RULES, name, Depth.PROGRAM)
+    for wanted in rules.include_paths:
+        yield Claim(paths.clean(wanted), Why.RULE, RULES, wanted, Depth.LIBRARY)
+        todo = [capture.tree.resolve(wanted).path]
+        while todo:
+            for child in capture.tree.children(todo.pop()):
+                todo.append(child)
+                link = capture.tree[child].kind is Kind.LINK
+                yield Claim(child, Why.RULE, RULES, wanted, Depth.LIBRARY, follow=not link)
+
+
+def _program(capture: Capture, name: str) -> tuple[str, ...]:
+    search = capture.image.environment.get("PATH") or scripts.DEFAULT_PATH
+    base = capture.image.text("WorkingDir") or "/"
+    found = scripts.find_program(capture.tree, name, search, base)
+    return (found,) if found else ()
+
+
+def _home(passwd: str, user: str) -> str:
+    """The home of `user`, a name or a number, in the text of passwd(5)."""
+    for line in passwd.splitlines():
+        fields = line.split(":")
+        if len(fields) >= 6 and user in (fields[0], fields[2]):
+            return fields[5] if fields[5].startswith("/") else ""
+    return ""

@@ -1,0 +1,229 @@
+"""The artifact graph: what needs what, and why. The only place that knows networkx.
+
+Nodes are paths of the image's tree ("/…"), processes ("process /usr/sbin/nginx": one node for all that ran
+this program), and three origins: the image's configuration, the container runtime, the user's rules. An edge
+leads from what needs to what is needed and carries its Reasons; edges without one only connect (a program's
+file to its processes). Everything that is a path in the graph is kept.
+
+Of the rules for what is not the image's: path_resolution(7) for what is walked on the way, the OCI
+image-spec's and Docker's VOLUME (the engine fills a new volume from the image, so the image's own files below
+a VOLUME stay where they were used; below any other mount nothing of the image is seen).
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import networkx as nx
+
+from slimtrace.facts import paths
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.events import Doubt
+from slimtrace.facts.selection import Reason, Why
+from slimtrace.facts.tree import FileTree, Kind, Resolution
+from slimtrace.reason import evidence, scripts
+from slimtrace.reason.evidence import CONFIG, RULES, RUNTIME, Claim, Depth
+from slimtrace.reason.linker import Linker
+from slimtrace.reason.rules import Rules
+
+LD_SO_CACHE = "/etc/ld.so.cache"
+# Reasons that a directory may have in place of what is not there; for any other it was looked at.
+_OF_DIRECTORIES = frozenset((Why.CHANGED, Why.CONFIGURED, Why.RULE, Why.RUNTIME))
+
+
+class ArtifactGraph:
+    """What is needed, and what for. Grows by verbs; is asked for paths, reasons and chains."""
+
+    def __init__(self, tree: FileTree, mounts: tuple[str, ...] = (), volumes: tuple[str, ...] = ()) -> None:
+        self.doubts: list[Doubt] = []
+        self._tree = tree
+        self._mounts = frozenset(mounts) - {"/"}
+        self._volumes = frozenset(volumes)
+        self._edges = nx.DiGraph()
+        self._edges.add_edge(CONFIG, RUNTIME)
+        self._edges.add_edge(CONFIG, RULES)
+
+    def __contains__(self, path: str) -> bool:
+        return path.startswith("/") and path in self._edges
+
+    def paths(self) -> Iterator[str]:
+        """Every path that is needed."""
+        return (node for node in self._edges if node.startswith("/"))
+
+    def reasons(self, path: str) -> tuple[Reason, ...]:
+        """Why `path` is needed, sorted. Of the paths below a directory the first speaks for all."""
+        found: set[Reason] = set()
+        below: list[str] = []
+        for source, _, reasons in self._edges.in_edges(path, data="reasons"):
+            above = Reason(Why.PARENT, source)
+            if above in (reasons or ()):
+                below.append(source)
+            found |= (reasons or set()) - {above}
+        if below:
+            found.add(Reason(Why.PARENT, min(below)))
+        return tuple(sorted(found, key=_rank))
+
+    def chain(self, path: str) -> list[tuple[str, Reason]]:
+        """The shortest way from the image's configuration to `path`: each path on it with its reason, `path`
+        last. Empty where `path` is not needed."""
+        if path not in self:
+            return []
+        way = nx.shortest_path(self._edges, CONFIG, path)
+        steps = [(u, v) for u, v in pairwise(way) if v.startswith("/")]
+        return [(v, min(self._edges[u][v]["reasons"], key=_rank)) for u, v in steps]
+
+    def connect(self, source: str, target: str, reason: Reason | None = None) -> None:
+        """Let `source` need `target`."""
+        edges = self._edges.adj[source] if source in self._edges else {}
+        if target not in edges:
+            self._edges.add_edge(source, target, reasons=set())
+        if reason:
+            self._edges[source][target]["reasons"].add(reason)
+
+    def keep(self, path: str, reason: Reason, source: str) -> None:
+        """Keep an entry of the tree, and the directories above it."""
+        new = path not in self._edges
+        self.connect(source, path, reason)
+        if new and path != "/":
+            self.keep(paths.parent(path), Reason(Why.PARENT, path), path)
+
+    def reach(self, path: str, reason: Reason, source: str, follow: bool = True) -> Resolution | None:
+        """Keep where `path` leads and the links on the way. What lies on a mount is not the image's: then
+        the mount point is kept; of what is missing, the nearest directory that is not. Returns where it
+        led if that is the image's own."""
+        found = self._tree.resolve(path, follow)
+        end = self._end(found)
+        own = end == found.path and self._mount(end) is None
+        self.keep(end, reason if own else self._substitute(reason, end), source)
+        self._keep_way(path, found.links, end)
+        return found if own else None
+
+    def lead_to(self, path: str, reason: Reason, source: str, follow: bool = True) -> None:
+        """Keep the way to `path`, not its end: it was looked for in vain, or is the container's own."""
+        found = self._tree.resolve(path, follow)
+        end = self._end(found)
+        if end == found.path and self._mount(end) is None:
+            end = self._nearest(paths.parent(end))
+        self.keep(end, self._substitute(reason, end), source)
+        self._keep_way(path, found.links, end)
+
+    def join_loose_ends(self) -> None:
+        """Connect what no one claims (a process whose start was not seen) to the configuration."""
+        reached = nx.descendants(self._edges, CONFIG)
+        for node in [node for node in self._edges if node not in reached and node.startswith("process ")]:
+            self.connect(CONFIG, node)
+
+    def _keep_way(self, path: str, links: tuple[str, ...], end: str) -> None:
+        for link in links:
+            if self._mount(link) is None:
+                self.keep(link, Reason(Why.LINK_TO, end), end)
+        targets = [paths.join(paths.parent(link), self._tree[link].target) for link in links]
+        for walked in (path, *targets):
+            # "a/../b" needs the directory a, which the resolved path does not show.
+            parts = walked.split("/") if "/.." in walked else ()
+            for at, part in enumerate(parts):
+                before = self._tree.resolve("/".join(parts[:at])) if part == ".." else None
+                if before and before.entry and before.path not in self:
+                    self.keep(self._end(before), Reason(Why.PARENT, walked), end)
+                    self._keep_way("/".join(parts[:at]), before.links, before.path)
+
+    def _end(self, found: Resolution) -> str:
+        mount = self._mount(found.path)
+        return self._nearest(mount or found.path)
+
+    def _nearest(self, path: str) -> str:
+        return next(step for step in (path, *paths.parents(path)) if step in self._tree or step == "/")
+
+    def _mount(self, path: str) -> str | None:
+        """The mount that hides `path` of the image, outermost first; the mount point itself is the image's,
+        and so is what the image holds below a VOLUME."""
+        for step in (*reversed(tuple(paths.parents(path))), path):
+            if step in self._volumes:
+                return None
+            if step in self._mounts:
+                return step
+        return None
+
+    def _substitute(self, reason: Reason, end: str) -> Reason:
+        if end in self._mounts:
+            return Reason(Why.RUNTIME, "a mount point")
+        return reason if reason.why in _OF_DIRECTORIES else Reason(Why.LOOKED_AT, reason.of)
+
+
+def build(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
+    """The graph of everything that `capture` and `rules` give a reason to keep."""
+    tree = capture.tree
+    graph = ArtifactGraph(tree, capture.trace.mounts, capture.image.volumes)
+    objects: dict[str, Depth] = {}
+    for claim in evidence.claims(capture, rules or Rules()):
+        reason = Reason(claim.why, claim.of)
+        if not claim.present:
+            graph.lead_to(claim.path, reason, claim.source, claim.follow)
+            continue
+        found = graph.reach(claim.path, reason, claim.source, claim.follow)
+        if found is None or found.entry is None or found.entry.kind is not Kind.FILE:
+            continue
+        if claim.why is Why.EXECUTED:
+            graph.connect(found.path, evidence.process(found.path))
+        if claim.depth >= Depth.LIBRARY:
+            objects[found.path] = max(claim.depth, objects.get(found.path, Depth.ALONE))
+        if claim.depth is Depth.PROGRAM:
+            for path in _add_interpreters(graph, capture, claim, found.path):
+                objects.setdefault(path, Depth.LIBRARY)
+    _add_libraries(graph, capture, objects)
+    graph.doubts += evidence.missing(capture, rules or Rules())
+    graph.join_loose_ends()
+    return graph
+
+
+def _add_interpreters(graph: ArtifactGraph, capture: Capture, claim: Claim, path: str) -> Iterator[str]:
+    search = capture.image.environment.get("PATH") or scripts.DEFAULT_PATH
+    for step in scripts.interpreters(capture.tree, capture.contents, path, search, claim.base):
+        reason = Reason(Why.INTERPRETER, step.by)
+        found = graph.reach(step.path, reason, step.by) if step.path else None
+        if found:
+            yield found.path
+        else:
+            text = f"{paths.printable(step.by)} is a script of {step.asked}, which the image does not have"
+            graph.doubts.append(Doubt("interpreter", text, step.by))
+
+
+def _add_libraries(graph: ArtifactGraph, capture: Capture, objects: dict[str, Depth]) -> None:
+    """The dynamic linker's work for all `objects`: programs first, since what they load is found by their own
+    search path; the rest (what was dlopened, or only read) by its own."""
+    linker = Linker(capture.tree, capture.contents, capture.image.environment)
+    elfs = {path: elf for path in sorted(objects) if (elf := capture.contents.elf(path))}
+    unresolved: dict[str, str] = {}
+    known = {elf.soname for elf in elfs.values()}
+    done: set[str] = set()
+    for path in sorted(elfs, key=lambda path: (not elfs[path].interpreter, path)):
+        if path in done:
+            continue
+        loader = elfs[path].interpreter
+        if loader and not graph.reach(loader, Reason(Why.INTERPRETER, path), path):
+            unresolved[loader] = path
+        if loader and "ld-musl" not in loader and LD_SO_CACHE in capture.tree:
+            graph.reach(LD_SO_CACHE, Reason(Why.NEEDED, path), path)
+        for need in linker.closure(path):
+            if need.found is None:
+                unresolved.setdefault(need.name, need.by)
+                continue
+            done.add(need.found.path)
+            if end := graph.reach(need.asked, Reason(Why.NEEDED, need.by), need.by):
+                done.add(end.path)
+    known |= {paths.name(path) for path in graph.paths()}
+    for name, by in sorted(unresolved.items()):
+        # A library that was loaded from elsewhere (by a loader's search path, by LD_LIBRARY_PATH set in a
+        # script) is there already: its name is no doubt.
+        if name not in known:
+            text = f"{paths.printable(by)} needs {paths.printable(name)}, which was not found in the image"
+            graph.doubts.append(Doubt("unresolved-library", text, name))
+
+
+_ORDER = {why: at for at, why in enumerate(Why)}
+
+
+def _rank(reason: Reason) -> tuple[int, str]:
+    return _ORDER[reason.why], reason.of
+
+
+__all__ = ["ArtifactGraph", "build"]

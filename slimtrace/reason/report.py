@@ -1,0 +1,125 @@
+"""The report of a build: the one structure behind the screen, ``--json`` and ``creport.json``."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from slimtrace.facts import paths
+from slimtrace.facts.events import Doubt
+from slimtrace.facts.selection import Selection
+from slimtrace.facts.tree import FileTree, Kind
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """One step of the build and the seconds of wall time it took. `ours` tells slimtrace's own work from
+    waiting for the application (its start, the exercise, its end)."""
+
+    name: str
+    seconds: float
+    ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One attempt to drive the container: what was asked (`target`), and what came of it. `status` is the HTTP
+    status, 0 where none was spoken; `detail` a short sentence."""
+
+    target: str
+    ok: bool
+    status: int = 0
+    bytes: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFigures:
+    """An image's name, id, size in bytes of its files, and number of entries."""
+
+    reference: str
+    id: str
+    size: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """One line of the list of kept files; `path` is printable, `size` bytes (0 for what is no file)."""
+
+    path: str
+    kind: str
+    size: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything a build has to tell. `calls` is the number of system calls in the profile, `calls_default` how
+    many Docker's default profile allows. `artifacts` maps what a file is to where it was written."""
+
+    version: str
+    command: str
+    fat: ImageFigures
+    slim: ImageFigures
+    phases: tuple[PhaseTime, ...]
+    probes: tuple[Probe, ...] = ()
+    ports: tuple[int, ...] = ()
+    exit_code: int | None = None  # of the traced container; None when slimtrace stopped it
+    stop_code: int | None = None  # what it then ended with, after `stop_seconds`
+    stop_seconds: float = 0.0
+    events: int = 0
+    lost: int = 0
+    calls: int = 0
+    calls_default: int = 0
+    processes: tuple[str, ...] = ()
+    files: tuple[KeptFile, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the whole build."""
+        return sum(phase.seconds for phase in self.phases)
+
+    @property
+    def own_seconds(self) -> float:
+        """Wall time less what the application and the exercise took."""
+        return sum(phase.seconds for phase in self.phases if phase.ours)
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the slim image is."""
+        return self.fat.size / self.slim.size if self.slim.size else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values, the schema number first."""
+        body = asdict(self)
+        totals = {
+            "seconds": round(self.seconds, 3),
+            "own_seconds": round(self.own_seconds, 3),
+            "ratio": round(self.ratio, 2),
+        }
+        return {"schema": SCHEMA, **body, **totals}
+
+
+def to_text(report: Report) -> str:
+    """The report as the text of a JSON file."""
+    return json.dumps(report.to_json(), indent=1) + "\n"
+
+
+def kept_files(selection: Selection, tree: FileTree) -> tuple[KeptFile, ...]:
+    """A line for every kept path, by path; the bytes of a file with several names are counted at the first."""
+    seen: set[int] = set()
+    found = []
+    for path in sorted(selection.kept):
+        entry = tree.get(path)
+        if entry is None:
+            continue
+        counted = entry.kind is Kind.FILE and not (entry.inode and entry.inode in seen)
+        seen.add(entry.inode)
+        reasons = tuple(paths.printable(f"{why.why} {why.of}".strip()) for why in selection.kept[path])
+        found.append(KeptFile(paths.printable(path), str(entry.kind), entry.size if counted else 0, reasons))
+    return tuple(found)

@@ -1,0 +1,47 @@
+"""The decision: which paths stay, with their reasons, and what is doubtful about it."""
+
+from collections.abc import Iterator
+
+from slimtrace.facts import paths
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.events import Doubt, Phase, Trace
+from slimtrace.facts.selection import Reason, Selection, Why
+from slimtrace.reason.evidence import strangers
+from slimtrace.reason.graph import ArtifactGraph
+from slimtrace.reason.rules import Rules, matcher
+
+IO_URING = frozenset(("io_uring_setup", "io_uring_enter"))
+
+
+def select(graph: ArtifactGraph, capture: Capture, rules: Rules | None = None) -> Selection:
+    """Everything in `graph` but what the rules exclude. A directory above a kept path stays even if excluded
+    by name, so that the result is a tree."""
+    excluded = matcher((rules or Rules()).exclude_patterns)
+    kept = {
+        path: graph.reasons(path)
+        for path in sorted(graph.paths())
+        if path == "/" or excluded is None or not excluded.fullmatch(path)
+    }
+    kept.setdefault("/", (Reason(Why.RUNTIME, "the root"),))
+    for path in list(kept):
+        for above in paths.parents(path):
+            kept.setdefault(above, (Reason(Why.PARENT, path),))
+    return Selection(kept, tuple(dict.fromkeys((*_of_trace(capture.trace), *graph.doubts))))
+
+
+def _of_trace(trace: Trace) -> Iterator[Doubt]:
+    """What the trace itself leaves open."""
+    yield from trace.doubts
+    if trace.lost:
+        text = f"{trace.lost} records of the kernel were lost: files may be missing; run it again, less busy"
+        yield Doubt("lost-events", text)
+    stranger = strangers(trace)
+    cut = {use.asked for use in trace.uses if use.truncated and not stranger(use.pid, use.origin)}
+    for path in sorted(cut):
+        yield Doubt("truncated-path", f"a path was too long to be seen whole: {paths.printable(path)}…", path)
+    app = [calls for calls in trace.calls if calls.phase is Phase.APP]
+    if any(IO_URING & set(calls.calls) for calls in app):
+        yield Doubt("io-uring", "the program uses io_uring: files that it opens through it are not seen")
+    for number in sorted({number for calls in trace.calls for number in calls.nameless}):
+        text = f"system call {number} is unknown to this libseccomp: the seccomp profile cannot allow it"
+        yield Doubt("unknown-call", text, str(number))

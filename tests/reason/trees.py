@@ -1,0 +1,130 @@
+"""File trees as strings, so that a test reads as a specification.
+
+    capture({
+        "/usr/bin/app": "elf interp=/lib64/ld.so needs=libc.so.6",
+        "/lib": "link usr/lib",
+        "/entry.sh": "script #!/bin/sh -e",
+        "/etc/ld.so.conf": "text /opt/lib",
+        "/run/app": "dir 0700",
+        "/data": "file 0640 size=12 inode=3",
+    })
+
+Directories above an entry are there by themselves. A backslash-n in a text or script is a newline.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from slimtrace.facts import paths
+from slimtrace.facts.capture import HEAD_BYTES, Answers, Capture
+from slimtrace.facts.elf import MAGIC, Elf
+from slimtrace.facts.events import Exec, FileUse, Trace, Use
+from slimtrace.facts.image import Image
+from slimtrace.facts.selection import Selection
+from slimtrace.facts.tree import Entry, FileTree, Kind
+from slimtrace.reason import graph
+from slimtrace.reason.rules import Rules
+from slimtrace.reason.select import select
+
+GLIBC = {
+    "/lib": "link usr/lib",
+    "/lib64": "link usr/lib64",
+    "/usr/lib64/ld-linux-x86-64.so.2": "link /lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2": "elf soname=ld-linux-x86-64.so.2",
+    "/usr/lib/x86_64-linux-gnu/libc.so.6": "elf soname=libc.so.6 needs=ld-linux-x86-64.so.2",
+}
+INTERP = "interp=/lib64/ld-linux-x86-64.so.2"
+DASH = {
+    "/bin": "link usr/bin",
+    "/usr/bin/sh": "link dash",
+    "/usr/bin/dash": f"elf 0755 {INTERP} needs=libc.so.6",
+}
+
+
+def tree(spec: Mapping[str, str]) -> FileTree:
+    return world(spec)[0]
+
+
+def world(spec: Mapping[str, str]) -> tuple[FileTree, Answers]:
+    """The tree and what its files say."""
+    entries = {"/": Entry("/", Kind.DIR, 0o755)}
+    elfs: dict[str, Elf | None] = {}
+    heads: dict[str, bytes | None] = {}
+    texts: dict[str, str | None] = {}
+    for path, line in spec.items():
+        kind, _, rest = line.partition(" ")
+        for above in reversed(tuple(paths.parents(path))):
+            entries.setdefault(above, Entry(above, Kind.DIR, 0o755))
+        mode = 0o755 if kind in ("dir", "elf", "script") else 0o644
+        if rest[:1] == "0" and rest[:4].isdigit():
+            mode, rest = int(rest[:4], 8), rest[5:]
+        values = (
+            dict(word.split("=", 1) for word in rest.split() if "=" in word) if kind in ("elf", "file") else {}
+        )
+        if kind == "link":
+            entries[path] = Entry(path, Kind.LINK, 0o777, target=rest)
+            continue
+        if kind in Kind.__members__.values() and kind != "file":
+            entries[path] = Entry(path, Kind(kind), mode)
+            continue
+        entries[path] = Entry(
+            path, Kind.FILE, mode, size=int(values.get("size", 1)), inode=int(values.get("inode", 0))
+        )
+        content = rest.replace("\\n", "\n")
+        if kind == "elf":
+            elfs[path] = elf(values)
+            content = MAGIC.decode("latin-1")
+        heads[path] = paths.encode(content)[:HEAD_BYTES]
+        texts[path] = content
+    return FileTree(entries), Answers(elfs, heads, texts)
+
+
+def elf(values: Mapping[str, str]) -> Elf:
+    def many(key: str, mark: str) -> tuple[str, ...]:
+        return tuple(values[key].split(mark)) if key in values else ()
+
+    return Elf(
+        machine=values.get("machine", "EM_X86_64"),
+        bits=int(values.get("bits", 64)),
+        interpreter=values.get("interp", ""),
+        soname=values.get("soname", ""),
+        needed=many("needs", ","),
+        rpath=many("rpath", ":"),
+        runpath=many("runpath", ":"),
+    )
+
+
+def capture(
+    spec: Mapping[str, str],
+    uses: Iterable[FileUse] = (),
+    execs: Iterable[Exec] = (),
+    config: Mapping[str, Any] | None = None,
+    **trace: Any,
+) -> Capture:
+    files, contents = world(spec)
+    image = Image("sha256:0", "test/app:1", config=config or {})
+    return Capture(image, files, Trace(tuple(uses), tuple(execs), **trace), contents)
+
+
+def selected(seen: Capture, rules: Rules | None = None) -> Selection:
+    return select(graph.build(seen, rules), seen, rules)
+
+
+def kept(seen: Capture, rules: Rules | None = None) -> set[str]:
+    """What is kept besides plain directories above other kept paths, and the root."""
+    chosen = selected(seen, rules)
+    return {
+        path
+        for path, reasons in chosen.kept.items()
+        if path != "/" and any(reason.why != "directory of" for reason in reasons)
+    }
+
+
+def read(path: str, resolved: str = "", **more: Any) -> FileUse:
+    return FileUse(Use.READ, path, resolved=resolved or path, **more)
+
+
+def orders(items: Iterable[Any], limit: int = 24) -> Iterator[tuple[Any, ...]]:
+    """The items in every order, as far as `limit` goes."""
+    return itertools.islice(itertools.permutations(tuple(items)), limit)
