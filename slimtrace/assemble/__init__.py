@@ -1,0 +1,1 @@
+"""Decisions to world: archives, layers, profile files."""
