@@ -1,0 +1,196 @@
+"""What is printed once and stays: the summary of a build, ``info``, ``doctor``, and an error."""
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import TextIO
+
+from slimtrace.errors import SlimtraceError
+from slimtrace.facts.events import Doubt
+from slimtrace.facts.feature import FeatureResult, missing
+from slimtrace.facts.image import Image
+from slimtrace.facts.paths import printable
+from slimtrace.present.page import Row, Section, Tone, many, row, seconds, size, write, write_line
+from slimtrace.reason.report import Probe, Report
+
+SUBJECTS_SHOWN = 3  # of one kind of doubt
+PROBES_SHOWN = 10
+_STATE_TONES: dict[str, Tone] = {"yes": "good", "no": "bad", "unknown": "warn"}
+
+
+def summary(report: Report, stream: TextIO | None = None) -> None:
+    """Print what a build came to, and what to run next."""
+    write(_summary(report), stream or sys.stdout)
+
+
+def describe(image: Image, dockerfile: str, stream: TextIO | None = None) -> None:
+    """Print an image's configuration, its layers with the command that made each, and its Dockerfile.fat."""
+    write(_description(image, dockerfile), stream or sys.stdout)
+
+
+def doctor(results: Sequence[FeatureResult], stream: TextIO | None = None) -> None:
+    """Print what this machine has, and for what it has not: what is lost, and how to mend it."""
+    write(_diagnosis(results), stream or sys.stdout)
+
+
+def error(problem: SlimtraceError, stream: TextIO | None = None) -> None:
+    """Print a failure in slimtrace's one voice, to stderr."""
+    where = stream or sys.stderr
+    write_line(f"slimtrace: {printable(problem.message)}", where)
+    if problem.hint:
+        write_line(f"hint: {printable(problem.hint)}", where)
+
+
+def _summary(report: Report) -> list[Section]:
+    fat, slim = report.fat, report.slim
+    head = f"{slim.reference}: {size(fat.size)} -> {size(slim.size)}, {report.ratio:.1f} times smaller"
+    images = [
+        row("fat", size(fat.size), many(fat.files, "file"), fat.reference),
+        row("slim", size(slim.size), many(slim.files, "file"), slim.reference),
+    ]
+    times = [
+        row(item.name, seconds(item.seconds), "" if item.ours else "application") for item in report.phases
+    ]
+    own = f"{seconds(report.own_seconds)} of it slimtrace's own"
+    times.append(row("whole", seconds(report.seconds), own, tone="bold"))
+    return [
+        Section("", [row(head, tone="bold")]),
+        Section("Images", images, frozenset({1, 2})),
+        Section("Time", times, frozenset({1})),
+        Section("Probes", _probes(report.probes)),
+        Section("Traced", _traced(report)),
+        Section("Doubts", _doubts(report.doubts)),
+        Section("Artifacts", [row(kind, where) for kind, where in report.artifacts.items()]),
+        Section("Run it", [row(_run_command(report))]),
+    ]
+
+
+def _probes(probes: Sequence[Probe]) -> list[Row]:
+    # Failed ones first: they are what the reader must not miss when the list is cut.
+    ordered = sorted(probes, key=lambda probe: probe.ok)
+    rows = []
+    for probe in ordered[:PROBES_SHOWN]:
+        facts = [str(probe.status)] if probe.status else []
+        facts += [size(probe.bytes)] if probe.bytes else []
+        facts += [probe.detail] if probe.detail else []
+        mark = row("ok", tone="good") if probe.ok else row("failed", tone="bad")
+        rows.append(Row((*mark.cells, probe.target, ", ".join(facts)), mark.tone))
+    if more := len(ordered) - len(rows):
+        rows.append(row("", f"and {more} more", ""))
+    return rows
+
+
+def _traced(report: Report) -> list[Row]:
+    rows = [
+        row("system calls", f"{report.calls} in the seccomp profile"),
+        row("events", f"{report.events}"),
+        row("lost events", f"{report.lost}", tone="bad" if report.lost else ""),
+    ]
+    if report.processes:
+        rows.append(row("programs", ", ".join(report.processes)))
+    if report.ports:
+        rows.append(row("ports", ", ".join(map(str, report.ports))))
+    code = report.exit_code
+    ended = "stopped by slimtrace" if code is None else f"ended by itself with code {code}"
+    rows.append(row("container", ended, tone="bad" if code else ""))
+    return rows
+
+
+def _doubts(doubts: Iterable[Doubt]) -> list[Row]:
+    groups: dict[str, list[Doubt]] = {}
+    for doubt in doubts:
+        groups.setdefault(doubt.code, []).append(doubt)
+    return [
+        row(code if len(group) == 1 else f"{code} ({len(group)})", _told(group), tone="warn")
+        for code, group in groups.items()
+    ]
+
+
+def _told(group: Sequence[Doubt]) -> str:
+    """The sentence of the first doubt of a kind, and what the others are about."""
+    text = group[0].text
+    subjects = list(dict.fromkeys(doubt.subject for doubt in group if doubt.subject))
+    # Many sentences name their subject themselves.
+    named = [subject for subject in subjects if subject in text or printable(subject) in text]
+    others = [subject for subject in subjects if subject not in named]
+    shown = others[:SUBJECTS_SHOWN]
+    if len(others) > len(shown):
+        shown.append(f"and {len(others) - len(shown)} more")
+    return f"{text}{'; also ' if named else ': '}{', '.join(shown)}" if shown else text
+
+
+def _run_command(report: Report) -> str:
+    words = ["docker", "run", "--rm"]
+    for port in report.ports:
+        words += ["-p", f"{port}:{port}"]
+    for where in report.artifacts.values():
+        if PurePath(where).name == "seccomp.json":
+            words += ["--security-opt", f"seccomp={where}"]
+    return shlex.join([*words, report.slim.reference])
+
+
+def _description(image: Image, dockerfile: str) -> list[Section]:
+    platform = "/".join(filter(None, (image.os, image.architecture, image.variant)))
+    settings = [
+        ("reference", image.reference),
+        ("tags", ", ".join(image.tags)),
+        ("id", image.id),
+        ("platform", platform),
+        ("created", image.created),
+        ("size", size(image.size)),
+        ("user", image.text("User")),
+        ("workdir", image.text("WorkingDir")),
+        ("entrypoint", shlex.join(image.strings("Entrypoint"))),
+        ("cmd", shlex.join(image.strings("Cmd"))),
+        ("shell", shlex.join(image.strings("Shell"))),
+        ("stop signal", image.text("StopSignal")),
+        ("healthcheck", shlex.join(image.healthcheck)),
+        ("ports", ", ".join(sorted(map(str, image.config.get("ExposedPorts") or ())))),
+        ("volumes", ", ".join(image.volumes)),
+    ]
+    rows = [row(label, value) for label, value in settings if value]
+    rows += [row("env", f"{name}={value}") for name, value in image.environment.items()]
+    labels = image.config.get("Labels") or {}
+    rows += [row("label", f"{name}={value}") for name, value in sorted(labels.items())]
+    layers = [
+        row(str(number), "-" if entry.empty else size(entry.size), _command(entry.created_by, entry.comment))
+        for number, entry in enumerate(image.history, 1)
+    ]
+    return [
+        Section("Image", rows),
+        Section("Layers, oldest first", layers, frozenset({0, 1})),
+        Section("Dockerfile.fat", [row(line) for line in dockerfile.splitlines()]),
+    ]
+
+
+def _command(created_by: str, comment: str) -> str:
+    """The builder's text on one line: line breaks and indentation of a long RUN are no information here."""
+    return " ".join(created_by.split()) or comment or "(unknown)"
+
+
+def _diagnosis(results: Sequence[FeatureResult]) -> list[Section]:
+    rows = [
+        row(found.state, found.feature.title, found.detail, tone=_STATE_TONES[found.state]) for found in results
+    ]
+    remedies: list[Row] = []
+    for found in results:
+        # A feature that was not tried for want of another is mended by mending that one.
+        untried = found.state == "unknown" and found.feature.required and not found.feature.needs
+        if found.state == "no" or untried:
+            need = "required" if found.feature.required else "optional"
+            tone: Tone = "bad" if found.feature.required else "warn"
+            remedies += [
+                row(found.feature.id, need, f"lost: {found.feature.lost}", tone=tone),
+                row("", "", f"mend: {found.feature.mend}"),
+            ]
+    lacking = missing(results)
+    verdict = (
+        row(f"slimtrace build cannot work here: {', '.join(item.feature.id for item in lacking)}", tone="bad")
+        if lacking
+        else row("slimtrace build can work here", tone="good")
+    )
+    return [Section("This machine", rows), Section("Missing", remedies), Section("", [verdict])]
+
+
+__all__ = ["describe", "doctor", "error", "summary"]
