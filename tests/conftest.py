@@ -1,0 +1,131 @@
+"""What a test needs of the machine, and what happens where that is missing.
+
+    @pytest.mark.requires("docker", "cc")
+
+A test whose needs are not met is skipped, and says why. Where skipping would hide
+something, as in continuous integration, SLIMTRACE_REQUIRE names (comma-separated)
+the features that must be there: missing one of those is then a failure.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def _root() -> str:
+    return "" if os.geteuid() == 0 else "not root"
+
+
+def _bpf() -> str:
+    if reason := _root():
+        return reason
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        return "the kernel has no BTF (/sys/kernel/btf/vmlinux)"
+    if importlib.util.find_spec("bcc") is None:
+        return "no Python module bcc (python3-bpfcc, in an environment with --system-site-packages)"
+    return ""
+
+
+def _docker() -> str:
+    if shutil.which("docker") is None:
+        return "no docker command"
+    answer = subprocess.run(
+        ["docker", "version", "--format", "{{.Server.Version}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return "" if answer.returncode == 0 else f"no Docker daemon answers: {answer.stderr.strip()}"
+
+
+def _images() -> str:
+    return _docker() or _command("mmdebstrap") or _root()
+
+
+def _command(name: str) -> str:
+    # Root's daemons and tools are not in everybody's path.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    return "" if shutil.which(name, path=path) else f"no {name} command"
+
+
+# A probe returns nothing if the feature is there, else the reason why it is not.
+FEATURES: dict[str, Callable[[], str]] = {
+    "root": _root,
+    "bpf": _bpf,
+    "docker": _docker,
+    "images": _images,
+    "cc": lambda: _command("gcc"),
+    "vagrant": lambda: _command("vagrant"),
+    "apparmor-parser": lambda: _command("apparmor_parser"),
+    "tmux": lambda: _command("tmux"),
+}
+
+
+@functools.cache
+def missing(feature: str) -> str:
+    """The reason why a feature is not available, or nothing; asked once a session."""
+    return FEATURES[feature]()
+
+
+def need(*features: str) -> None:
+    """Skip the running test unless the machine has all of these, or fail it."""
+    if unknown := set(features) - FEATURES.keys():
+        pytest.fail(f"no such feature: {', '.join(unknown)}, choose from: {', '.join(FEATURES)}")
+    reasons = {feature: reason for feature in features if (reason := missing(feature))}
+    # The required ones first: a skip for another reason must not hide them.
+    for feature in reasons.keys() & required():
+        pytest.fail(f"{feature} is required by SLIMTRACE_REQUIRE: {reasons[feature]}", pytrace=False)
+    for feature, reason in reasons.items():
+        pytest.skip(f"needs {feature}: {reason}")
+
+
+def required() -> frozenset[str]:
+    return frozenset(os.environ.get("SLIMTRACE_REQUIRE", "").replace(",", " ").split())
+
+
+def pytest_configure() -> None:
+    # A misspelt name would otherwise allow skips without a word.
+    if unknown := required() - FEATURES.keys():
+        raise pytest.UsageError(f"SLIMTRACE_REQUIRE names unknown features: {', '.join(sorted(unknown))}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Before the fixtures, which may need the same things.
+    for mark in item.iter_markers("requires"):
+        need(*mark.args)
+
+
+@functools.cache
+def _recipes() -> ModuleType:
+    """tests/images/build.py, which is a program and no package."""
+    spec = importlib.util.spec_from_file_location("slimtrace_test_images", IMAGES / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def image() -> Callable[[str], str]:
+    """image("redis") builds that recipe if it is not built yet and returns its tag."""
+
+    def build(name: str) -> str:
+        need("images")
+        tag: str = _recipes().ensure(name)
+        return tag
+
+    return build
