@@ -5,14 +5,17 @@
 #define REFUSED_ROWS CALL_ROWS /* the same again for calls answered with ENOSYS */
 #define FOREIGN_ROW (2 * CALL_ROWS) /* calls of another ABI (32-bit, x32) or beyond the table */
 
-BPF_ARRAY(called, u8, (2 * CALL_ROWS + 1) * CALL_NUMBERS);
+struct call_row {
+	u8 made[CALL_NUMBERS];
+};
+BPF_ARRAY(called, struct call_row, 2 * CALL_ROWS + 1);
 
-static __always_inline void mark(u32 row, u32 number)
+static __always_inline void mark(u32 index, u32 number)
 {
-	u32 slot = row * CALL_NUMBERS + (number & (CALL_NUMBERS - 1));
-	u8 *bit = called.lookup(&slot);
-	if (bit && !*bit)
-		*bit = 1;
+	struct call_row *row = called.lookup(&index);
+	number &= CALL_NUMBERS - 1;
+	if (row && !row->made[number]) /* a cache line that nobody writes stays shared between processors */
+		row->made[number] = 1;
 }
 
 /* A task that runs 32-bit code numbers its calls otherwise (x86: TS_COMPAT in thread_info.status,

@@ -86,7 +86,7 @@ class Probes:
                 values = constants()
                 self._bpf = self._bcc.BPF(
                     text=source().encode(),
-                    cflags=[flag.encode() for flag in (*kernel.defines(values), "-Wno-everything")],
+                    cflags=[*kernel.defines(values), "-Wno-everything"],
                 )
                 self._link_steps()
             except SlimtraceError:
@@ -183,15 +183,12 @@ class Probes:
 
     def call_sets(self) -> tuple[CallSet, ...]:
         """The system calls seen so far, by phase and origin."""
-        bits = [row.value for row in self._bpf[b"called"].values()]
-        width = calls.CALL_NUMBERS
         names = calls.names()
         found = []
         for origin in Origin:
             for phase in Phase:
                 row = origin * 3 + phase
-                made = _numbers(bits[row * width : (row + 1) * width])
-                refused = _numbers(bits[(row + _ROWS) * width : (row + _ROWS + 1) * width])
+                made, refused = self._numbers(row), self._numbers(row + _ROWS)
                 found.append(
                     CallSet(
                         phase,
@@ -203,11 +200,17 @@ class Probes:
                 )
         return tuple(found)
 
+    def program_calls(self) -> int:
+        """How many distinct system calls the container's program has made so far."""
+        return len(self._numbers(Origin.CONTAINER * 3 + Phase.APP))
+
     def other_abi_calls(self) -> int:
         """How many distinct calls of another ABI (32-bit, x32) were seen; they are not named."""
-        width = calls.CALL_NUMBERS
-        bits = [row.value for row in self._bpf[b"called"].values()]
-        return len(_numbers(bits[2 * _ROWS * width :]))
+        return len(self._numbers(2 * _ROWS))
+
+    def _numbers(self, row: int) -> list[int]:
+        made = self._bpf[b"called"][ctypes.c_int(row)].made
+        return [number for number in range(calls.CALL_NUMBERS) if made[number]]
 
     def close(self) -> None:
         """Detach and free everything. Safe to call twice."""
@@ -216,10 +219,6 @@ class Probes:
             self._reader.join()
             self._reader = None
         self._bpf.cleanup()
-
-
-def _numbers(bits: list[int]) -> list[int]:
-    return [number for number, bit in enumerate(bits) if bit]
 
 
 _TRIES = {

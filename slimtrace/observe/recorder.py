@@ -100,6 +100,7 @@ class Recorder:
                 events=self._events,
                 lost=self._probes.lost() if self._probes else 0,
                 files=len(self._seen),
+                calls=self._probes.program_calls() if self._probes else 0,
                 processes=len(self._parents),
                 ports=tuple(sorted({listen.port for listen in self._listens})),
                 newest=tuple(self._newest),
