@@ -36,5 +36,7 @@ RAW_TRACEPOINT_PROBE(sys_enter)
 		return 0;
 	}
 	mark(standing.origin * 3 + standing.phase, number);
+	if (number == NR_CHDIR || number == NR_CHROOT)
+		remember_departure(number);
 	return 0;
 }

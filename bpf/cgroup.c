@@ -1,24 +1,31 @@
 /* cgroup_mkdir: lets the container's cgroup into the filter the moment it exists, and whatever is made below it. */
 
 #define CGROUP_NAME 128
-#define PREFIXES 40 /* longest run of characters in front of the id: docker-, libpod-, crio-, cri-containerd- */
+#define ID_LENGTH 64
+#define SCOPE_LENGTH 6 /* of ".scope" */
 
 struct cgroup_name {
-	char text[CGROUP_NAME];
+	u64 before; /* kernels 5.8 to 6.1 may write text[-1] */
+	char text[CGROUP_NAME + 16];
 };
 BPF_PERCPU_ARRAY(cgroup_names, struct cgroup_name, 1);
 
-/* The engine names the cgroup by the container's id: ID, docker-ID.scope, libpod-ID.scope. */
-static __always_inline int names_container(struct cgroup_name *name, int length, struct needle *needle)
+static __always_inline int needle_at(struct cgroup_name *name, u32 at, struct needle *needle)
 {
-#pragma clang loop unroll(disable)
-	for (int at = 0; at < PREFIXES; at++) {
-		if (at + 16 >= length)
-			return 0;
-		if (*(u64 *)&name->text[at] == needle->low && *(u64 *)&name->text[at + 8] == needle->high)
-			return 1;
-	}
-	return 0;
+	if (at >= CGROUP_NAME - 16) /* also where the name is too short */
+		return 0;
+	asm volatile("" : "+r"(at)); /* or clang leaves out the mask, which older verifiers need to believe it */
+	at &= CGROUP_NAME - 1;
+	return *(u64 *)&name->text[at] == needle->low && *(u64 *)&name->text[at + 8] == needle->high;
+}
+
+/* The engine names the cgroup by the container's id, behind a prefix or none: ID, docker-ID.scope, libpod-ID.scope,
+ * cri-containerd-ID.scope. No loop over the name: verifiers before 6.12 lose its bound in clang's rewriting. */
+static __always_inline int names_container(struct cgroup_name *name, u32 length, struct needle *needle)
+{
+	u32 behind = length - 1; /* the NUL is counted */
+	return needle_at(name, behind - ID_LENGTH, needle) ||
+	       needle_at(name, behind - ID_LENGTH - SCOPE_LENGTH, needle);
 }
 
 static __always_inline u64 cgroup_id(kernel_ptr cgroup)
@@ -39,7 +46,7 @@ static __always_inline int is_ours(kernel_ptr cgroup, struct needle *needle)
 		return 0;
 	kernel_ptr node = PEEK(u64, cgroup, AT_CGROUP_KN);
 	int length = bpf_probe_read_kernel_str(name->text, CGROUP_NAME, (void *)PEEK(u64, node, AT_KERNFS_NAME));
-	return length > 16 && names_container(name, length, needle);
+	return length > 0 && names_container(name, length, needle);
 }
 
 RAW_TRACEPOINT_PROBE(cgroup_mkdir)

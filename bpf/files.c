@@ -7,6 +7,7 @@ BPF_ARRAY(calls, struct call_shape, CALL_NUMBERS);
 
 #define NO_SUCH_CALL 38 /* ENOSYS */
 #define BAD_ADDRESS 14  /* EFAULT */
+#define INTERRUPTED 4   /* EINTR */
 #define AT_THE_CWD -100 /* AT_FDCWD */
 #define WORDS (TEXT_SIZE / 8)
 
@@ -56,18 +57,19 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 	u64 address = PEEK(u64, job->regs, path_at);
 	if (!address) /* utimensat(fd, NULL) and its kin: the descriptor alone */
 		return 0;
-	int length = bpf_probe_read_user_str(job->text, TEXT_SIZE, (void *)address);
+	int length = bpf_probe_read_user_str(job->text, TEXT_SIZE + 1, (void *)address);
 	if (length <= 1) { /* unreadable, or empty as in fstat's newfstatat(fd, "") */
 		if (length < 0 && job->result != -BAD_ADDRESS)
 			count_loss(LOST_TEXT);
 		return 0;
 	}
-	u32 asked = (length - 1) & (TEXT_SIZE - 1);
+	int too_long = length > TEXT_SIZE;
+	u32 asked = too_long ? TEXT_SIZE - 1 : (length - 1) & (TEXT_SIZE - 1);
 
 	kernel_ptr task = bpf_get_current_task();
 	kernel_ptr fs = PEEK(u64, task, AT_TASK_FS);
 	struct place root = place_at(fs + AT_FS_ROOT);
-	struct place base = {};
+	struct place base = {}; /* stays so where dirfd is no descriptor */
 	int absolute = job->text[0] == '/';
 	int dirfd = dirfd_at == NO_ARGUMENT ? AT_THE_CWD : PEEK(u32, job->regs, dirfd_at);
 	if (absolute) {
@@ -83,20 +85,30 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 	record->dev = 0;
 	record->file_mode = 0;
 	job->opened.dentry = 0;
-	record->head.flags = length >= TEXT_SIZE ? FLAG_TRUNCATED : 0;
+	record->head.flags = too_long ? FLAG_TRUNCATED : 0;
 	if (shape->opens && job->result >= 0) {
 		kernel_ptr file = file_of(task, job->result);
-		if (file) {
-			kernel_ptr inode = PEEK(u64, file, AT_FILE_INODE);
+		if (file)
 			job->opened = place_at(file + AT_FILE_PATH);
-			record->ino = PEEK(u64, inode, AT_INODE_INO);
-			record->file_mode = PEEK(u16, inode, AT_INODE_MODE);
-			record->dev = device_of(job->opened.dentry);
-			record->head.flags |= FLAG_OPENED;
-			if (record->dev != device_of(root.dentry))
-				record->head.flags |= FLAG_FOREIGN;
-		}
 	}
+	if (index == NR_CHDIR || index == NR_CHROOT) {
+		u64 thread = bpf_get_current_pid_tgid();
+		struct place *left = departures.lookup(&thread);
+		if (left && absolute == (index == NR_CHROOT))
+			base = *left;
+		if (job->result == 0)
+			job->opened = place_at(fs + (index == NR_CHDIR ? AT_FS_PWD : AT_FS_ROOT));
+	}
+	if (job->opened.dentry) {
+		kernel_ptr inode = PEEK(u64, job->opened.dentry, AT_DENTRY_INODE);
+		record->ino = PEEK(u64, inode, AT_INODE_INO);
+		record->file_mode = PEEK(u16, inode, AT_INODE_MODE);
+		record->dev = device_of(job->opened.dentry);
+		record->head.flags |= FLAG_OPENED;
+		if (is_foreign(record->dev, root.dentry))
+			record->head.flags |= FLAG_FOREIGN;
+	}
+	job->based = base.dentry != 0;
 	job->key.text = mix(hash_text(job, asked), absolute ? root.dentry : identity(base.dentry));
 	job->key.file = mix(mix(record->ino, record->dev),
 			    record->open_flags << 32 | (u64)record->call << 16 | (u64)record->head.origin << 15 |
@@ -139,18 +151,20 @@ RAW_TRACEPOINT_PROBE(sys_exit)
 		return 0;
 	u32 pid = current_process();
 	struct standing standing = standing_of(pid);
-	if (result == -NO_SUCH_CALL)
+	if (result == -NO_SUCH_CALL && !other_abi())
 		mark(REFUSED_ROWS + standing.origin * 3 + standing.phase, number);
 	if (standing.phase == PHASE_RUNTIME && result == 0 && (number == NR_SECCOMP || number == NR_PRCTL))
 		filter_is_on(pid, regs, number, standing);
 	if (standing.phase != PHASE_APP)
 		return 0;
+	if (number == NR_LISTEN && result == 0)
+		tell_unnamed(pid, standing);
 	u32 index = number;
 	struct call_shape *shape = calls.lookup(&index);
 	if (!shape || !shape->known || (shape->known == KNOWN_BY_FAILURE && result >= 0))
 		return 0;
 	struct job *job = current_job();
-	if (!job)
+	if (!job || other_abi())
 		return 0;
 	struct path_record *record = &job->record;
 	record->open_flags = 0;
@@ -162,13 +176,15 @@ RAW_TRACEPOINT_PROBE(sys_exit)
 	record->head.pid = pid;
 	record->head.phase = standing.phase;
 	record->head.origin = standing.origin;
-	record->error = result < 0 ? result : 0;
+	/* ERESTARTSYS and its kin (512 to 516): a signal came; they never reach a program */
+	record->error = result < -511 && result > -517 ? -INTERRUPTED : result < 0 ? result : 0;
 	record->call = number;
 	record->unused = 0;
 	job->args = 0;
 	job->regs = regs;
 	job->result = result;
 	job->second_name = 0;
+	job->walks = 0;
 	steps.call(ctx, STEP_NAME);
 	count_loss(LOST_RECORD);
 	return 0;

@@ -12,7 +12,8 @@
 #define TEXT_SIZE 4096      /* PATH_MAX */
 #define STRINGS_SIZE 16384  /* a power of two: the cursor is masked with it */
 #define CURSOR_MASK (STRINGS_SIZE - 1)
-#define WALK_NAMES 48
+#define WALK_NAMES 160 /* names that one call of walk() takes */
+#define MOST_WALKS 28 /* of them for one system call: two paths of 2,048 names, as many as fit into 4,095 bytes */
 
 enum step { STEP_NAME, STEP_WALK, STEP_FINISH };
 BPF_PROG_ARRAY(steps, 4);
@@ -36,6 +37,8 @@ struct job {
 	u64 args;
 	kernel_ptr regs;
 	s64 result;
+	u32 walks;      /* tail calls of walk() so far, over both names */
+	u8 based;       /* the directory that the text is relative to is known */
 	u8 second_name; /* the call's other name is next, or being told */
 	u8 names_left;
 };
@@ -62,6 +65,25 @@ static __always_inline void walk_next(struct job *job, struct place place)
 {
 	job->mount = place.mnt - AT_MOUNT_MNT;
 	job->dentry = place.dentry;
+}
+
+/* chdir and chroot are looked at when they are done, and then what their path was relative to is no longer the
+ * task's: it is kept from the call's beginning. Its directory can be gone by then only if it was removed. */
+BPF_TABLE("lru_hash", u64, struct place, departures, 4096);
+
+static __always_inline void remember_departure(u64 number)
+{
+	kernel_ptr fs = PEEK(u64, bpf_get_current_task(), AT_TASK_FS);
+	struct place left = place_at(fs + (number == NR_CHDIR ? AT_FS_PWD : AT_FS_ROOT));
+	u64 thread = bpf_get_current_pid_tgid();
+	departures.update(&thread, &left);
+}
+
+/* Whether the walk has to end here, so that what was walked can still be told: the kernel follows 33 tail calls
+ * (MAX_TAIL_CALL_CNT, include/linux/bpf.h) and no more. */
+static __always_inline int out_of_walks(struct job *job)
+{
+	return ++job->walks >= (job->names_left ? MOST_WALKS / 2 : MOST_WALKS);
 }
 
 /* Appends the names from job->dentry upwards, leaf first. */
@@ -103,15 +125,17 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 	if (!at_root) {
 		job->mount = mount;
 		job->dentry = dentry;
-		steps.call(ctx, STEP_WALK);
-		job->record.head.flags |= FLAG_TRUNCATED; /* the kernel follows 33 tail calls and no more */
+		if (!out_of_walks(job))
+			steps.call(ctx, STEP_WALK);
+		job->record.head.flags |= FLAG_TRUNCATED;
 	}
 	if (!job->base_done) {
 		job->base_done = 1;
 		job->record.base_length = cursor - job->record.asked_length;
 		if (job->opened.dentry) {
 			walk_next(job, job->opened);
-			steps.call(ctx, STEP_WALK);
+			if (!out_of_walks(job))
+				steps.call(ctx, STEP_WALK);
 			job->record.head.flags |= FLAG_TRUNCATED;
 		}
 	}
@@ -120,10 +144,10 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* The program's own root and absolute paths need no base: nothing was walked for it. */
+/* An absolute path under the container's own root needs no base: nothing was walked for it. */
 static __always_inline void mark_base(struct job *job)
 {
-	if (job->text[0] != '/' || job->record.base_length)
+	if (job->record.base_length || (job->based && job->text[0] != '/'))
 		job->record.head.flags |= FLAG_BASED;
 }
 

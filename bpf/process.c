@@ -43,12 +43,16 @@ RAW_TRACEPOINT_PROBE(sched_process_exec)
 	struct standing standing = standing_of(pid);
 	if (!enters_program(standing, task))
 		return 0;
+	kernel_ptr fs = PEEK(u64, task, AT_TASK_FS);
+	struct place root = place_at(fs + AT_FS_ROOT);
 	if (standing.phase != PHASE_APP) {
 		standing.phase = PHASE_APP;
 		set_standing(pid, &standing);
 		struct session *now = session();
-		if (now && standing.origin == ORIGIN_CONTAINER)
+		if (now && standing.origin == ORIGIN_CONTAINER && !now->started) {
 			now->started = 1;
+			now->root_dev = device_of(root.dentry);
+		}
 	}
 
 	struct job *job = current_job();
@@ -59,9 +63,7 @@ RAW_TRACEPOINT_PROBE(sched_process_exec)
 	int length = bpf_probe_read_kernel_str(job->text, TEXT_SIZE, (void *)name);
 	if (length <= 1)
 		return 0;
-	kernel_ptr fs = PEEK(u64, task, AT_TASK_FS);
 	kernel_ptr mm = PEEK(u64, task, AT_TASK_MM);
-	struct place root = place_at(fs + AT_FS_ROOT);
 	kernel_ptr parent = PEEK(u64, task, AT_TASK_PARENT);
 	record->head.type = RECORD_EXEC;
 	record->head.pid = pid;
@@ -74,13 +76,15 @@ RAW_TRACEPOINT_PROBE(sched_process_exec)
 	record->asked_length = (length - 1) & (TEXT_SIZE - 1);
 	job->opened = place_at(PEEK(u64, mm, AT_MM_EXE_FILE) + AT_FILE_PATH);
 	record->head.flags = FLAG_OPENED;
-	if (device_of(job->opened.dentry) != device_of(root.dentry))
+	if (is_foreign(device_of(job->opened.dentry), root.dentry))
 		record->head.flags |= FLAG_FOREIGN;
 	job->args = PEEK(u64, mm, AT_MM_ARG_END) - PEEK(u64, mm, AT_MM_ARG_START);
 	if (job->args > TEXT_SIZE - 1)
 		job->args = TEXT_SIZE - 1;
 	job->cursor = record->asked_length;
 	job->base_done = 0;
+	job->based = 1;
+	job->walks = 0;
 	job->names_left = 0;
 	walk_next(job, job->text[0] == '/' ? root : place_at(fs + AT_FS_PWD));
 	steps.call(ctx, STEP_WALK);

@@ -15,6 +15,7 @@ struct session {
 	u32 creator_ns;   /* mount namespace of the runtime, which made the cgroup */
 	u32 host_ns;      /* mount namespace of the host's pid 1 */
 	u32 armed;        /* 0: let no further cgroup in */
+	u64 root_dev;     /* device of the container's root file system; 0 until its program runs */
 	struct needle needle;
 };
 
@@ -81,6 +82,15 @@ static __always_inline void set_standing(u32 pid, struct standing *standing)
 {
 	if (standings.update(&pid, standing))
 		count_loss(LOST_RECORD);
+}
+
+/* Whether a file on the device `dev` is no file of the container's own: it lies on a volume, /proc, a tmpfs. Until
+ * its program runs, or where one was attached to, the process's root has to do, which chroot may have changed. */
+static __always_inline int is_foreign(u64 dev, kernel_ptr root)
+{
+	struct session *now = session();
+	u64 own = now ? now->root_dev : 0;
+	return dev != (own ? own : device_of(root));
 }
 
 static __always_inline int hand_over(void *record, u64 length)

@@ -67,6 +67,7 @@ FEATURES: dict[str, Callable[[], str]] = {
     "docker": _docker,
     "images": _images,
     "cc": lambda: _command("gcc"),
+    "strace": lambda: _command("strace"),
     "vagrant": lambda: _command("vagrant"),
     "apparmor-parser": lambda: _command("apparmor_parser"),
     "tmux": lambda: _command("tmux"),

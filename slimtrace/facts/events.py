@@ -4,6 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+PID_BITS = 22  # PID_MAX_LIMIT of 64-bit kernels, include/linux/threads.h
+
+
+def process(run: int, pid: int) -> int:
+    """A process of a recording: the host's pid, and above it the recording's number, so that the processes of
+    several captures stay apart when these are merged."""
+    return run << PID_BITS | pid
+
 
 class Phase(IntEnum):
     """How far a process has come on its way from the runtime to the program.
@@ -67,8 +75,8 @@ class FileUse:
 @dataclass(frozen=True, slots=True)
 class Exec:
     """A program that was executed: the path `asked` for (a script keeps its own name here), relative to
-    `base` if not absolute, and the binary image that ran (`binary`: for a script its interpreter).
-    `runtime` marks what the container runtime executes on its own account."""
+    `base` if not absolute, the binary that ran (`binary`: for a script its interpreter), and the arguments, as
+    far as they could be read (4095 bytes of them at most)."""
 
     asked: str
     base: str
@@ -77,6 +85,7 @@ class Exec:
     parent: int
     origin: Origin = Origin.CONTAINER
     foreign: bool = False
+    argv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +122,10 @@ class CallSet:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All that was seen of a run. `mounts` are the places in the container, other than the root, where
-    another file system was mounted. `parents` maps a process to the one that forked it; `lost` counts the
-    records that the kernel could not hand over."""
+    """All that was seen of a run, or of several (reason/merge.py). A `pid` is as `process` makes it. `mounts`
+    are the places in the container, other than the root, where another file system was mounted. `parents` maps
+    a process to the one that forked it; `lost` counts the records that the kernel could not hand over (of
+    several runs the worst)."""
 
     uses: tuple[FileUse, ...] = ()
     execs: tuple[Exec, ...] = ()
@@ -126,4 +136,3 @@ class Trace:
     lost: int = 0
     doubts: tuple[Doubt, ...] = ()
     own_execs: tuple[int, ...] = ()  # pids of slimtrace's own --exec commands: not the container's doing
-    argv: Mapping[int, tuple[str, ...]] = field(default_factory=dict)

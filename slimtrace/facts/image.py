@@ -74,3 +74,11 @@ class Image:
         """The Test of HEALTHCHECK; empty for none, inherited, or NONE."""
         test = tuple((self.config.get("Healthcheck") or {}).get("Test") or ())
         return () if test[:1] == ("NONE",) else test
+
+    @property
+    def healthcheck_command(self) -> tuple[str, ...]:
+        """The words that the engine runs for HEALTHCHECK; empty without one (moby daemon/health.go: CMD-SHELL
+        goes through the image's SHELL)."""
+        test = self.healthcheck
+        shell = self.strings("Shell") or ("/bin/sh", "-c")
+        return (*shell, *test[1:2]) if test[:1] == ("CMD-SHELL",) else test[1:]

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import accumulate, pairwise
-from struct import Struct, calcsize
+from struct import Struct, calcsize, error
 
 from slimtrace.facts import paths
-from slimtrace.facts.events import Exec, FileUse, Listen, Origin, Use
+from slimtrace.facts.events import Exec, FileUse, Listen, Origin, Use, process
 
 RECORD_FILE, RECORD_EXEC, RECORD_FORK, RECORD_EXIT, RECORD_LISTEN, RECORD_CGROUP = range(1, 7)
 FLAG_OPENED, FLAG_FOREIGN, FLAG_TRUNCATED, FLAG_BASED = 1, 2, 4, 8
@@ -79,15 +79,7 @@ class CgroupArmed:
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """An Exec fact with its arguments."""
-
-    fact: Exec
-    argv: tuple[str, ...]
-
-
-Record = FileUse | Executed | Fork | Exit | Listen | CgroupArmed
+Record = FileUse | Exec | Fork | Exit | Listen | CgroupArmed
 
 # open(2) flags; the same numbers on x86_64 and aarch64 but O_DIRECTORY (asm/fcntl.h)
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -100,16 +92,18 @@ def walked(raw: bytes) -> str:
     return "/" + "/".join(paths.decode(name) for name in reversed(names))
 
 
-def decode(raw: bytes, call_names: Mapping[int, tuple[str, Use]]) -> Record | None:
+def decode(raw: bytes, call_names: Mapping[int, tuple[str, Use]], run: int = 0) -> Record | None:
     """The fact in one record; None for a type that this version does not know. `call_names` gives a system
-    call's name and what it does with a file. Raises struct.error on a record cut short."""
+    call's name and what it does with a file; `run` numbers the recording (events.process). Raises struct.error
+    on a record cut short, ValueError on an origin that this version does not know."""
     kind, pid, _, origin, flags, _ = _HEADER.unpack_from(raw)
+    pid = process(run, pid)
     if kind == RECORD_FILE:
         return _file(raw, pid, Origin(origin), flags, call_names)
     if kind == RECORD_EXEC:
-        return _exec(raw, pid, Origin(origin), flags)
+        return _exec(raw, pid, Origin(origin), flags, run)
     if kind == RECORD_FORK:
-        return Fork(pid, _FORK.unpack_from(raw)[6])
+        return Fork(pid, process(run, _FORK.unpack_from(raw)[6]))
     if kind == RECORD_EXIT:
         return Exit(pid, _EXIT.unpack_from(raw)[6])
     if kind == RECORD_LISTEN:
@@ -138,12 +132,14 @@ class _Named:
 
 def _named(raw: bytes, flags: int) -> _Named:
     body = _PATH.unpack_from(raw)[6:]
-    _, _, open_flags, error, file_mode, parent, call, asked, base, resolved, args, _ = body
+    _, _, open_flags, result, file_mode, parent, call, asked, base, resolved, args, _ = body
     ends = list(accumulate((asked, base, resolved, args), initial=_PATH.size))
+    if ends[-1] > len(raw):
+        raise error(f"record cut short: {len(raw)} of {ends[-1]} bytes")
     texts = [raw[start:end] for start, end in pairwise(ends)]
     return _Named(
         open_flags=open_flags,
-        error=-error,
+        error=-result,
         file_mode=file_mode,
         parent=parent,
         call=call,
@@ -171,7 +167,7 @@ def _file(
         resolved=seen.resolved,
         error=seen.error,
         foreign=bool(flags & FLAG_FOREIGN),
-        created=opening and bool(seen.open_flags & _O_CREAT),
+        created=opening and (name == "creat" or bool(seen.open_flags & _O_CREAT)),  # creat(2) has no flags
         truncated=bool(flags & FLAG_TRUNCATED),
         call=name,
         pid=pid,
@@ -187,8 +183,9 @@ def _use_of_open(open_flags: int, file_mode: int) -> Use:
     return Use.LIST if stat.S_ISDIR(file_mode) else Use.READ
 
 
-def _exec(raw: bytes, pid: int, origin: Origin, flags: int) -> Executed:
+def _exec(raw: bytes, pid: int, origin: Origin, flags: int, run: int) -> Exec:
     seen = _named(raw, flags)
     argv = tuple(paths.decode(arg) for arg in seen.args.split(b"\0")[:-1])
     foreign = bool(flags & FLAG_FOREIGN)
-    return Executed(Exec(seen.asked, seen.base, seen.resolved, pid, seen.parent, origin, foreign), argv)
+    parent = process(run, seen.parent)
+    return Exec(seen.asked, seen.base, seen.resolved, pid, parent, origin, foreign, argv)

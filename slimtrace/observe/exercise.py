@@ -6,11 +6,13 @@ listens on the container's loopback alone is reached too, and nothing enters the
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -27,6 +29,9 @@ ATTEMPTS = 5  # a server may refuse, or answer 502 and 503, until what is behind
 PAUSE = 0.2  # seconds before the second attempt; doubled each time
 BODY_LIMIT = 8 << 20
 REDIS_PORT = 6379
+# As browsers ask and as curl does: a server may compress the one answer (nginx: writev(2)) and send the other as it
+# lies on the disk (sendfile(2)).
+CODINGS = ("gzip, deflate", "identity")
 COMMAND_SECONDS = 600.0
 
 
@@ -62,7 +67,7 @@ def listening(pid: int) -> tuple[int, ...]:
         ports = set()
         with DiagSocket() as diag:
             for family in (socket.AF_INET, socket.AF_INET6):
-                for found in diag.get_sock_stats(family=family, proto=socket.IPPROTO_TCP):
+                for found in diag.get_sock_stats(family=family, protocol=socket.IPPROTO_TCP):
                     if found["idiag_state"] == 10:  # TCP_LISTEN
                         ports.add(int(found["idiag_sport"]))
         return tuple(sorted(ports))
@@ -85,15 +90,24 @@ def visit(pid: int, listen: Listen) -> Probe:
     Never raises for what the server does; a server that speaks something else is a Probe that is not ok."""
 
     def ask() -> Probe:
-        asking = (_ping, _get) if listen.port == REDIS_PORT else (_get,)
-        answers = (one(host, listen.port) for one in asking for host in target_hosts(listen.address))
-        first = next(answers)
-        return first if first.ok else next((answer for answer in answers if answer.ok), first)
+        host = _reachable(target_hosts(listen.address), listen.port)
+        if listen.port != REDIS_PORT:
+            return _get(host, listen.port)
+        ping = _ping(host, listen.port)
+        return ping if ping.ok or not (page := _get(host, listen.port)).ok else page
 
     try:
         return in_network_of(pid, ask)
     except OSError as problem:
         return Probe(f"tcp port {listen.port}", ok=False, detail=f"{problem}")
+
+
+def _reachable(hosts: Sequence[str], port: int) -> str:
+    """The first of several addresses that takes a connection; the first of all where none does (yet)."""
+    for host in hosts if len(hosts) > 1 else ():
+        with suppress(OSError), socket.create_connection((host, port), timeout=VISIT_SECONDS):
+            return host
+    return hosts[0]
 
 
 def _ping(host: str, port: int) -> Probe:
@@ -121,7 +135,7 @@ def _get(host: str, port: int) -> Probe:
         for scheme in ("https", "http") if port in (443, 8443) else ("http", "https"):
             target = f"GET {scheme}://{place}/"
             try:
-                status, size = _fetch(f"{scheme}://{place}/")
+                status, size = [_fetch(f"{scheme}://{place}/", coding) for coding in CODINGS][-1]
             except (httpx.RemoteProtocolError, httpx.DecodingError) as problem:
                 detail = f"it does not speak HTTP: {printable(str(problem))[:80]}"
                 continue
@@ -140,10 +154,10 @@ def _get(host: str, port: int) -> Probe:
     return Probe(f"GET http://{place}/", ok=False, detail=detail)
 
 
-def _fetch(url: str) -> tuple[int, int]:
+def _fetch(url: str, coding: str) -> tuple[int, int]:
     import httpx
 
-    headers = {"User-Agent": "slimtrace"}
+    headers = {"User-Agent": "slimtrace", "Accept-Encoding": coding}
     # trust_env: a proxy of the host has no business between us and the container
     with (
         httpx.Client(verify=False, timeout=VISIT_SECONDS, trust_env=False, headers=headers) as client,
@@ -160,23 +174,29 @@ def _fetch(url: str) -> tuple[int, int]:
 def run_on_host(command: str, facts: Mapping[str, str]) -> Probe:
     """A shell command of the user's on this host, with `facts` in its environment. Raises SlimtraceError
     (EXERCISE_FAILED) when it fails."""
+    # In a session of its own, so that what it has started goes with it when we are interrupted.
+    child = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env={**os.environ, **facts},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            check=False,
-            env={**os.environ, **facts},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-        )
+        output, _ = child.communicate(timeout=COMMAND_SECONDS)
     except subprocess.TimeoutExpired as late:
         raise SlimtraceError(
             f"cannot wait longer for --host-exec {command!r}: {COMMAND_SECONDS:g} s are over",
             "give the command an end",
             Exit.EXERCISE_FAILED,
         ) from late
-    output = done.stdout + done.stderr
-    _must_succeed("--host-exec", command, done.returncode, output)
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    _must_succeed("--host-exec", command, child.returncode, output)
     return Probe(f"host: {printable(command)}", ok=True, bytes=len(output))
 
 

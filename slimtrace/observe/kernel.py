@@ -35,7 +35,6 @@ OFFSETS: Mapping[str, str] = {
     "AT_FS_ROOT": "fs_struct.root",
     "AT_FS_PWD": "fs_struct.pwd",
     "AT_FILE_PATH": "file.f_path",
-    "AT_FILE_INODE": "file.f_inode",
     "AT_INODE_INO": "inode.i_ino",
     "AT_INODE_MODE": "inode.i_mode",
     "AT_DENTRY_PARENT": "dentry.d_parent",
@@ -131,6 +130,8 @@ class Btf:
         if len(raw) < 24 or unpack_from("<HB", raw) != (0xEB9F, 1):
             raise ValueError("not BTF version 1")
         header, type_at, type_size, name_at, name_size = unpack_from("<5I", raw, 4)
+        if header + max(type_at + type_size, name_at + name_size) > len(raw):
+            raise ValueError("truncated BTF")
         self._names = raw[header + name_at : header + name_at + name_size]
         self._words = array("I", raw[header + type_at : header + type_at + type_size])
         self._starts = array("I", [0])
@@ -221,6 +222,11 @@ def machine() -> Machine:
             f"cannot trace on the architecture {name}", "x86_64 and aarch64 are supported", Exit.KERNEL
         )
     return MACHINES[name]
+
+
+def architecture() -> str:
+    """This machine's architecture as images name it (GOARCH)."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def constants(btf: Btf) -> dict[str, int]:

@@ -7,7 +7,7 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,11 +23,11 @@ SOURCES = (
     "kernel.h",
     "scope.h",
     "cgroup.c",
-    "calls.c",
     "paths.c",
+    "calls.c",
+    "sockets.c",
     "files.c",
     "process.c",
-    "sockets.c",
 )
 STEPS = ("take_name", "walk", "finish")  # tail-called programs, in the order of enum step in bpf/paths.c
 RING_BYTES = 16 << 20  # a power of two; 16 MiB hold about 100,000 file records
@@ -65,6 +65,9 @@ def constants() -> dict[str, int]:
         "TOLD_SIZE": TOLD_ENTRIES,
         "NR_SECCOMP": calls.number_of("seccomp"),
         "NR_PRCTL": calls.number_of("prctl"),
+        "NR_CHDIR": calls.number_of("chdir"),
+        "NR_CHROOT": calls.number_of("chroot"),
+        "NR_LISTEN": calls.number_of("listen"),
     }
 
 
@@ -136,6 +139,22 @@ class Probes:
             raise ValueError(f"container id too short: {container_id!r}")
         self._set_session(armed=1, needle=needle)
 
+    def adopt(self, cgroups: Iterable[int]) -> None:
+        """Watch cgroups that are there already (ids as bpf_get_current_cgroup_id gives them), and those that
+        come to be below them. Call `adopt_processes` next: until then their processes are taken for the
+        runtime's."""
+        self._set_session(armed=1, started=1)
+        for cgroup in cgroups:
+            self._bpf[b"scope"][ctypes.c_ulonglong(cgroup)] = ctypes.c_ubyte(1)
+
+    def adopt_processes(self, pids: Iterable[int]) -> None:
+        """Take these processes for the container's own program."""
+        table = self._bpf[b"standings"]
+        for pid in pids:
+            row = table.Leaf()
+            row.phase, row.origin = Phase.APP, Origin.CONTAINER
+            table[ctypes.c_uint(pid)] = row
+
     def _set_session(self, armed: int, needle: bytes = b"\0" * NEEDLE, started: int = 0) -> None:
         table = self._bpf[b"sessions"]
         row = table.Leaf()
@@ -159,7 +178,10 @@ class Probes:
             self._failure = problem
 
     def _take(self, _context: object, address: int, size: int) -> None:
-        self._on_record(ctypes.string_at(address, size))
+        try:
+            self._on_record(ctypes.string_at(address, size))
+        except Exception as problem:  # ctypes would print it and go on as if nothing were missing
+            self._failure = self._failure or problem
 
     def drain(self) -> None:
         """Stop reading once everything that the kernel has handed over so far has been taken."""

@@ -1,23 +1,28 @@
 """One recording: a container started from its unchanged image, watched, driven, stopped; a Trace at the end."""
 
+import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from threading import Event
 
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
-from slimtrace.facts.events import Doubt, Exec, FileUse, Listen, Trace
+from slimtrace.facts.events import Doubt, Exec, FileUse, Listen, Trace, process
 from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.observe import calls
-from slimtrace.observe.plan import Plan
+from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes
+from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.probes import Probes
-from slimtrace.observe.run import News, Run
+from slimtrace.observe.run import RUNTIME_MOUNTS, News, Run, enter_pressed, mount_points
 from slimtrace.reason.report import Probe
 
 NEWEST = 10
+RUN_DIGITS = 10  # hex digits of the container's id that number the recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,12 @@ class Recorder:
         self._lock = threading.Lock()
         self._uses: list[FileUse] = []
         self._execs: list[Exec] = []
-        self._argv: dict[int, tuple[str, ...]] = {}
         self._listens: list[Listen] = []
         self._parents: dict[int, int] = {}
         self._events = 0
         self._armed = 0
         self._first = 0
+        self._run = 0  # the recording's number
         self._seen: set[str] = set()
         self._newest: deque[str] = deque(maxlen=NEWEST)
         self._told = News()
@@ -62,19 +67,18 @@ class Recorder:
 
     def take(self, raw: bytes) -> None:
         """One record from the kernel (the reading thread)."""
-        record = wire.decode(raw, self._names)
+        record = wire.decode(raw, self._names, self._run)
         with self._lock:
             self._events += 1
             match record:
                 case FileUse():
                     self._uses.append(record)
                     self._news(record.resolved or record.asked)
-                case wire.Executed():
-                    self._execs.append(record.fact)
-                    self._argv[record.fact.pid] = record.argv
-                    self._parents.setdefault(record.fact.pid, record.fact.parent)
-                    self._first = self._first or record.fact.pid
-                    self._news(record.fact.asked)
+                case Exec():
+                    self._execs.append(record)
+                    self._parents.setdefault(record.pid, record.parent)
+                    self._first = self._first or record.pid
+                    self._news(record.asked)
                 case wire.Fork():
                     self._parents[record.child] = record.pid
                 case Listen():
@@ -106,38 +110,83 @@ class Recorder:
                 newest=tuple(self._newest),
             )
 
-    def record(self, engine: Engine, image: Image, plan: Plan, note: Callable[[str], None]) -> Outcome:
+    def record(
+        self,
+        engine: Engine,
+        image: Image,
+        plan: Plan,
+        note: Callable[[str], None],
+        stop: Event | None = None,
+    ) -> Outcome:
         """Create, arm, start, drive, stop, remove. Raises SlimtraceError: START_FAILED, CRASHED when the
         container ends by itself with a failure, NEVER_READY when no port listened and no end came in time,
-        EXERCISE_FAILED when a command of the user's failed."""
+        EXERCISE_FAILED when a command of the user's failed. `stop`, once set, ends the exercise."""
         if self._probes is None:
             self.load()
         assert self._probes is not None
         container = engine.create(image.id, plan.launch)
+        self._run = int(container[:RUN_DIGITS], 16)
         try:
             self._probes.arm(container)
             self._probes.start()
             engine.start(container)
             run = Run(self._told, engine, container, image, plan, note)
             run.look_around()
-            run.drive()
+            run.drive(stop or Event())
             exit_code, stop_code, stop_seconds = run.end()
             self._probes.drain()
-            trace = self._trace(run)
+            if not self._armed:
+                raise _unseen()
+            own = tuple(process(self._run, pid) for pid in run.own_execs)
+            trace = self._trace(run.mounts, run.doubts, own)
             return Outcome(trace, tuple(run.probes), self._events, exit_code, stop_code, stop_seconds)
         finally:
             engine.remove(container)
 
-    def _trace(self, run: Run) -> Trace:
+    def watch(self, target: Target, until: Until, stop: Event, note: Callable[[str], None]) -> Outcome:
+        """Watch what runs in a cgroup already, until `until` says so, `stop` is set, or nothing runs there any
+        more. It is left as it is."""
+        if self._probes is None:
+            self.load()
+        assert self._probes is not None
+        self._run = cgroup_id(target.directory)
+        self._probes.start()
+        self._probes.adopt(cgroup_id(directory) for directory in directories(target))
+        known: set[int] = set()
+        mounts = set(RUNTIME_MOUNTS)
+        while fresh := set(processes(target)) - known:  # again for those forked meanwhile
+            self._probes.adopt_processes(fresh)
+            known |= fresh
+        for pid in sorted(known):
+            mounts |= set(mount_points(pid)) - {"/"}
+            self._take_held(pid)
+        note(f"attached to {len(known)} processes")
+        begun = time.monotonic()
+        while not stop.wait(0.1) and processes(target):
+            if until.mode == "seconds" and time.monotonic() - begun >= until.seconds:
+                break
+            if until.mode == "enter" and enter_pressed(sys.stdin):
+                break
+        self._probes.drain()
+        doubt = Doubt("attached", "it ran before the recording began: what it opened and closed is not known")
+        return Outcome(self._trace(mounts, [doubt], ()), (), self._events, None, None, 0.0)
+
+    def _take_held(self, pid: int) -> None:
+        with self._lock:
+            for fact in held(pid):
+                if isinstance(fact, Exec):
+                    parent = process(self._run, fact.parent)
+                    self._execs.append(replace(fact, pid=process(self._run, pid), parent=parent))
+                    self._parents[process(self._run, pid)] = parent
+                    self._news(fact.binary)
+                else:
+                    self._uses.append(replace(fact, pid=process(self._run, pid)))
+                    self._news(fact.resolved)
+
+    def _trace(self, mounts: Iterable[str], told: Iterable[Doubt], own: tuple[int, ...]) -> Trace:
         probes = self._probes
         assert probes is not None
-        doubts = list(run.doubts)
-        if not self._armed:
-            raise SlimtraceError(
-                "cannot trace the container: its cgroup was not seen",
-                "the engine must use cgroup v2; `slimtrace doctor` tells more",
-                Exit.KERNEL,
-            )
+        doubts = list(told)
         if unreadable := probes.unreadable():
             text = f"{unreadable} calls reached for a path that could not be read"
             doubts.append(Doubt("unreadable-path", text))
@@ -149,10 +198,17 @@ class Recorder:
             execs=tuple(self._execs),
             listens=tuple(self._listens),
             calls=probes.call_sets(),
-            mounts=tuple(sorted(run.mounts)),
+            mounts=tuple(sorted(mounts)),
             parents=dict(self._parents),
             lost=probes.lost(),
             doubts=tuple(doubts),
-            own_execs=tuple(run.own_execs),
-            argv=dict(self._argv),
+            own_execs=own,
         )
+
+
+def _unseen() -> SlimtraceError:
+    return SlimtraceError(
+        "cannot trace the container: its cgroup was not seen",
+        "the engine must use cgroup v2; `slimtrace doctor` tells more",
+        Exit.KERNEL,
+    )

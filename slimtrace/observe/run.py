@@ -5,9 +5,12 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import IO
 
+from slimtrace import signals
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
@@ -19,7 +22,9 @@ from slimtrace.observe.plan import Plan, Until
 from slimtrace.reason.report import Probe
 
 SETTLE_SECONDS = 0.35  # without news after the last answer: it has shown what it does by itself
+LOOK_SECONDS = 1.0  # between two looks at the container itself
 LOG_LINES = 12
+LOG_WIDTH = 200
 
 # Where every OCI runtime mounts something that is not the image's (runtime-spec config.md, runc's defaults; the
 # three files are the engine's). Completed by what /proc/PID/mountinfo says.
@@ -63,6 +68,8 @@ class Run:
         self._pid = 0
         self._ended = False
         self._ports: set[int] = set()
+        self._answered: set[int] = set()
+        self._looked = time.monotonic()
         self.probes: list[Probe] = []
         self.doubts: list[Doubt] = []
         self.own_execs: list[int] = []
@@ -74,12 +81,13 @@ class Run:
         self.mounts |= set(self._engine.mounts(self._container))
         self.mounts |= set(mount_points(self._pid)) - {"/"}
 
-    def drive(self) -> None:
-        """Exercise it until the plan says that it is enough, or it has ended by itself."""
+    def drive(self, stop: Event) -> None:
+        """Exercise it until the plan says that it is enough, `stop` is set, or it has ended by itself."""
         until = self._plan.until
         started = time.monotonic()
         driven = False
-        while not self._ended:
+        while not self._ended and not stop.is_set():
+            signals.admit()
             if not driven and self._ready_for_commands(until, started):
                 self._run_commands()
                 driven = True
@@ -89,7 +97,8 @@ class Run:
 
     def _ready_for_commands(self, until: Until, started: float) -> bool:
         if self._expected() <= self._ports and (self._ports or until.mode != "probe"):
-            return True
+            # without EXPOSE nobody says how many ports there will be: the last one is followed by quiet
+            return bool(self._expected()) or self._news.quiet_seconds() >= SETTLE_SECONDS
         waited = time.monotonic() - started
         # what listens on nothing that we can see is driven by the user's own commands all the same
         commands = self._plan.host_execs or self._plan.execs
@@ -115,17 +124,19 @@ class Run:
     def _never_ready(self) -> SlimtraceError:
         seconds = f"{self._plan.ready_seconds:g} s"
         missing = ", ".join(str(port) for port in sorted(self._expected() - self._ports))
-        told = self._logs()
+        log = self._logs()
         if missing:
             return SlimtraceError(
                 f"cannot exercise {self._image.reference}: nothing listened on port {missing} within {seconds}",
-                f"--ready-timeout gives it more time, --continue-after SECONDS does without a port{told}",
+                "--ready-timeout gives it more time, --continue-after SECONDS does without a port",
                 Exit.NEVER_READY,
+                log,
             )
         return SlimtraceError(
             f"cannot tell when {self._image.reference} is done: it neither listened nor ended within {seconds}",
-            f"say when with --continue-after SECONDS, or drive it with --exec or --host-exec{told}",
+            "say when with --continue-after SECONDS, or drive it with --exec or --host-exec",
             Exit.NEVER_READY,
+            log,
         )
 
     def _await_signal(self) -> None:
@@ -133,33 +144,51 @@ class Run:
         try:
             signal = self._news.signals.get(timeout=0.05)
         except queue.Empty:
+            self._look_again()
             return
         if isinstance(signal, wire.Exit):
             self._ended = True
-        elif signal.port not in self._ports and signal.origin is Origin.CONTAINER:
-            self._ports.add(signal.port)
-            self._note(f"port {signal.port} listens")
-            if self._plan.http_probe:
-                self._visit(signal)
+        elif signal.origin is Origin.CONTAINER:
+            self._heard(signal)
+
+    def _look_again(self) -> None:
+        """Now and then ask those who know, in case the record that tells it was lost."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        self._ended = not self._engine.state(self._container).running
+        missing = self._expected() - self._ports
+        if missing and not self._ended:
+            with suppress(OSError):  # it ended between the two questions
+                for port in missing & set(exercise.listening(self._pid)):
+                    self._heard(Listen(port, "0.0.0.0", self._pid))
+
+    def _heard(self, listen: Listen) -> None:
+        if listen.port in self._ports:
+            return
+        self._ports.add(listen.port)
+        self._note(f"port {listen.port} listens")
+        if self._plan.http_probe:
+            self._visit(listen)
 
     def _visit(self, listen: Listen) -> None:
         probe = exercise.visit(self._pid, listen)
         self.probes.append(probe)
         said = f"status {probe.status}, {probe.bytes} bytes" if probe.status else probe.detail
         self._note(f"{probe.target}: {said}")
+        if probe.ok:
+            self._answered.add(listen.port)
         if probe.status >= 500:
             self.doubts.append(Doubt("probe-failed", f"it answered with status {probe.status}", probe.target))
 
     def _check_health(self) -> None:
         """The image's HEALTHCHECK once, as the engine would run it: its interval is often longer than a
         recording, and what it needs belongs in the image (so it is not among `own_execs`)."""
-        test = self._image.healthcheck
-        shell = self._image.strings("Shell") or ("/bin/sh", "-c")
-        words = (*shell, *test[1:2]) if test[:1] == ("CMD-SHELL",) else test[1:]
+        words = self._image.healthcheck_command
         if not words:
             return
         result = self._engine.exec(self._container, words)
-        target = f"healthcheck: {printable(' '.join(test[1:]))}"
+        target = f"healthcheck: {printable(' '.join(words))}"
         self.probes.append(Probe(target, ok=result.exit_code == 0, bytes=len(result.output)))
         self._note(f"{target}: exit code {result.exit_code}")
         if result.exit_code:
@@ -186,9 +215,18 @@ class Run:
             if pid:
                 self.own_execs.append(pid)
 
+    def _doubt_undriven(self) -> None:
+        """A port that answered nothing we know to say, and that the user did not drive, has shown little."""
+        if self._plan.host_execs or self._plan.execs or self._plan.until.mode == "enter":
+            return
+        for port in sorted(self._ports - self._answered if self._plan.http_probe else self._ports):
+            text = "nothing drove it: what its clients make it do is unseen; --host-exec or --exec can"
+            self.doubts.append(Doubt("undriven-port", text, f"port {port}"))
+
     def end(self) -> tuple[int | None, int | None, float]:
         """Stop it unless it has ended: (its own exit code, that of the stop, the seconds that the stop took).
         Raises SlimtraceError (CRASHED) when it ended by itself with a failure."""
+        self._doubt_undriven()
         state = self._engine.state(self._container)
         if self._ended or not state.running:
             code = self._engine.wait(self._container, timeout=self._plan.stop_seconds)
@@ -197,8 +235,9 @@ class Run:
                 raise SlimtraceError(
                     f"cannot slim {self._image.reference}: its container ended by itself with exit code {code}"
                     + killed,
-                    f"--cmd, --env, --volume and --entrypoint change how it is run{self._logs()}",
+                    "--cmd, --env, --volume and --entrypoint change how it is run",
                     Exit.CRASHED,
+                    self._logs(),
                 )
             if missing := self._expected() - self._ports:
                 ports = ", ".join(map(str, sorted(missing)))
@@ -213,11 +252,9 @@ class Run:
             self.doubts.append(Doubt("killed", text))
         return None, stopped, taken
 
-    def _logs(self) -> str:
+    def _logs(self) -> tuple[str, ...]:
         lines = self._engine.logs(self._container, LOG_LINES).strip().splitlines()
-        return (
-            "".join(f"\n  {printable(line)[:200]}" for line in ["; its last lines:", *lines]) if lines else ""
-        )
+        return tuple(line[:LOG_WIDTH] for line in lines)
 
 
 def mount_points(pid: int) -> tuple[str, ...]:

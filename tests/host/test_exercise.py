@@ -1,0 +1,217 @@
+"""Driving: what is asked of a server, held against servers of this test's own in this network namespace."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from slimtrace.engine import ExecResult
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts.events import Listen
+from slimtrace.observe import exercise
+
+pytestmark = pytest.mark.requires("root")  # setns(2)
+
+Answer = Callable[[socket.socket, int], None]
+HERE = os.getpid()
+
+
+@contextlib.contextmanager
+def server(answer: Answer, host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """`answer` is given each connection and how many there were before; the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, dualstack_ipv6=False) as listener:
+
+        def work() -> None:
+            count = 0
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        answer(connection, count)
+                    count += 1
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+def http(*statuses: int, body: bytes = b"x" * 13) -> Answer:
+    """These statuses in turn, the last one for ever."""
+
+    def answer(connection: socket.socket, count: int) -> None:
+        connection.recv(65536)
+        status = statuses[min(count, len(statuses) - 1)]
+        head = f"HTTP/1.1 {status} Status\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    return answer
+
+
+def says(text: bytes) -> Answer:
+    def answer(connection: socket.socket, _: int) -> None:
+        connection.recv(65536)
+        connection.sendall(text)
+
+    return answer
+
+
+def silent(connection: socket.socket, _: int) -> None:
+    time.sleep(1.1)
+
+
+def slams(connection: socket.socket, _: int) -> None:
+    connection.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exercise, "VISIT_SECONDS", 0.5)
+    monkeypatch.setattr(exercise, "PAUSE", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "status", "size", "detail"),
+    [
+        (http(200), True, 200, 13, ""),
+        (http(404), True, 404, 13, ""),  # an answer all the same
+        (http(302), True, 302, 13, ""),  # not followed: it may lead out of the container
+        (http(500), False, 500, 13, ""),
+        (http(503, 503, 200), True, 200, 13, ""),
+        (http(502, 200), True, 200, 13, ""),
+        (http(503), False, 503, 13, ""),  # for ever
+        (http(200, body=b"y" * 1009), True, 200, 1009, ""),
+        (silent, False, 0, 0, "no answer within 0.5 s"),
+        (says(b"220 this is no web server\r\n"), False, 0, 0, "it does not speak HTTP"),
+        (says(b"\0\xff\x1b[31m"), False, 0, 0, "it does not speak HTTP"),
+        (slams, False, 0, 0, ""),
+    ],
+    ids=[
+        "200", "404", "302", "500", "503 twice", "502 once", "503 always", "long",
+        "silent", "strange", "binary", "slams",
+    ],
+)  # fmt: skip
+def test_get(answer: Answer, ok: bool, status: int, size: int, detail: str) -> None:
+    with server(answer) as port:
+        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+    assert probe.target.endswith(f"://127.0.0.1:{port}/")
+    assert (probe.ok, probe.status, probe.bytes) == (ok, status, size)
+    assert detail in probe.detail
+    assert probe.detail.isprintable()
+
+
+def test_a_body_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exercise, "BODY_LIMIT", 10_007)
+    with server(http(200, body=bytes(1_000_003))) as port:
+        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+    assert probe.ok
+    assert 10_007 < probe.bytes < 1_000_003
+
+
+@pytest.mark.parametrize(
+    ("bound", "told", "asked"),
+    [
+        ("127.0.0.1", "0.0.0.0", "127.0.0.1"),
+        ("127.0.0.53", "127.0.0.53", "127.0.0.53"),
+        ("127.0.0.1", "::", "127.0.0.1"),
+        ("::1", "::", "[::1]"),
+        ("::1", "::1", "[::1]"),
+        ("127.0.0.1", "::ffff:127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_the_address_that_is_asked(bound: str, told: str, asked: str) -> None:
+    with server(http(200), bound) as port:
+        probe = exercise.visit(HERE, Listen(port, told, HERE))
+    assert (probe.target, probe.ok) == (f"GET http://{asked}:{port}/", True)
+
+
+def test_nothing_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+    assert (probe.ok, probe.status, "refused" in probe.detail) == (False, 0, True)
+
+
+def test_a_process_that_is_gone() -> None:
+    probe = exercise.visit(2**22 - 1, Listen(8017, "127.0.0.1", HERE))
+    assert (probe.target, probe.ok, probe.detail != "") == ("tcp port 8017", False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "ok"),
+    [(b"+PONG\r\n", True), (b"-NOAUTH Authentication required.\r\n", True), (b"-ERR unknown\r\n", False)],
+)
+def test_redis(monkeypatch: pytest.MonkeyPatch, text: bytes, ok: bool) -> None:
+    with server(says(text)) as port:
+        monkeypatch.setattr(exercise, "REDIS_PORT", port)
+        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+    assert (probe.target, probe.ok) == (f"redis PING port {port}", ok)
+    assert probe.detail == text.decode().strip()
+
+
+def test_the_ports_that_listen() -> None:
+    with server(http(200)) as four, server(http(200), "::1") as six:
+        found = exercise.listening(HERE)
+    assert {four, six} <= set(found)
+    assert list(found) == sorted(set(found))
+    assert not {four, six} & set(exercise.listening(HERE))
+
+
+def test_what_is_raised_in_the_namespace_comes_back() -> None:
+    def fail() -> None:
+        raise ValueError("17")
+
+    with pytest.raises(ValueError, match="17"):
+        exercise.in_network_of(HERE, fail)
+
+
+def test_a_command_on_the_host() -> None:
+    facts = {"SLIMTRACE_PORT": "8017"}
+    probe = exercise.run_on_host('printf %s "$SLIMTRACE_PORT"; printf e >&2', facts)
+    assert (probe.target, probe.ok, probe.bytes) == ('host: printf %s "$SLIMTRACE_PORT"; printf e >&2', True, 5)
+
+
+def test_a_command_on_the_host_that_fails() -> None:
+    with pytest.raises(SlimtraceError, match=r"--host-exec .* ended with 7") as raised:
+        exercise.run_on_host("echo why; exit 7", {})
+    assert (raised.value.exit_code, raised.value.hint) == (Exit.EXERCISE_FAILED, "it said: why")
+
+
+def test_a_command_on_the_host_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exercise, "COMMAND_SECONDS", 0.3)
+    with pytest.raises(SlimtraceError, match="cannot wait longer for --host-exec") as raised:
+        exercise.run_on_host("sleep 19", {})
+    assert raised.value.exit_code is Exit.EXERCISE_FAILED
+
+
+class Container:
+    """An engine whose commands give what it was told."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+        self.ran: list[str] = []
+
+    def exec(self, container: str, argv: list[str], timeout: float = 0) -> ExecResult:
+        self.ran += [container, *argv]
+        return ExecResult(1009, self._code, b"said")
+
+
+def test_a_command_in_the_container() -> None:
+    engine = Container(0)
+    probe, pid = exercise.run_in_container(engine, "c", "sh -c 'echo \"a b\"'")  # type: ignore[arg-type]
+    assert engine.ran == ["c", "sh", "-c", 'echo "a b"']
+    assert (probe.ok, probe.bytes, pid) == (True, 4, 1009)
+
+
+def test_a_command_in_the_container_that_fails() -> None:
+    with pytest.raises(SlimtraceError, match="--exec 'x' ended with 3") as raised:
+        exercise.run_in_container(Container(3), "c", "x")  # type: ignore[arg-type]
+    assert (raised.value.exit_code, raised.value.hint) == (Exit.EXERCISE_FAILED, "it said: said")

@@ -1,0 +1,169 @@
+"""Real programs under strace and under our probes, at the same time: nothing that strace saw is missing.
+
+strace runs inside the container, from a folder of its own with the libraries that it needs, so that the
+program's environment stays as it is.
+"""
+
+import errno
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from workloads.harness import Seen, watching
+
+from slimtrace.engine import Engine, Launch
+from slimtrace.facts.paths import decode
+from slimtrace.observe.calls import NONE, SHAPES
+
+pytestmark = pytest.mark.requires("bpf", "docker", "strace", "images")
+
+END_SECONDS = 60.0
+SCRIPT = """
+cd /usr/share
+cat doc/base-files/README > /tmp/copy
+for name in absent zoneinfo/UTC ../lib/os-release; do test -e "$name" && head -c 17 "$name"; done
+cd doc && (cd bash && ls > /dev/null; . ./absent) || true
+ln -s copy /tmp/link && mv /tmp/link /tmp/moved && rm /tmp/moved /tmp/copy
+"""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine.connect() as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """strace, its libraries and their loader."""
+    folder = tmp_path_factory.mktemp("strace")
+    program = shutil.which("strace")
+    assert program
+    listed = subprocess.check_output(["ldd", program], text=True)
+    shutil.copy(program, folder / "strace")
+    for path in re.findall(r"(/\S+) \(0x", listed):
+        shutil.copy(path, folder / ("loader" if "/ld-linux" in path else Path(path).name))
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One path in one call. `base` is None where strace does not tell the working directory."""
+
+    call: str
+    asked: str
+    base: str | None
+    resolved: str
+    error: int
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "at_least"),
+    [
+        ("jq", ["jq", "--raw-output", ".", "/usr/share/doc/absent.json"], 7),
+        ("jq", ["jq", "-n", "17"], 7),
+        ("base", ["python3", "-c", "import json, http.server"], 199),
+        ("base", ["perl", "-e", "use File::Temp; use POSIX; print -e '/etc/passwd' ? 1 : 0"], 31),
+        ("base", ["find", "/usr/share/doc", "-maxdepth", "2"], 401),
+        ("base", ["git", "--version"], 7),
+        ("base", ["sh", "-c", SCRIPT], 53),
+    ],
+    ids=["jq fails", "jq", "python", "perl", "find", "git", "sh"],
+)
+def test_nothing_that_strace_saw_is_missing(
+    engine: Engine,
+    image: Callable[[str], str],
+    tools: Path,
+    tmp_path: Path,
+    name: str,
+    command: list[str],
+    at_least: int,
+) -> None:
+    loader = ["/strace/loader", "--library-path", "/strace", "/strace/strace"]
+    options = ["-ff", "-qq", "-y", "-xx", "-s", "5000", "-e", "trace=%file", "-o", "/out/of", "--"]
+    binds = (f"{tools}:/strace:ro", f"{tmp_path}:/out")
+    launch = Launch(entrypoint=tuple(loader), binds=binds, cap_add=("SYS_PTRACE",))
+    with watching(engine, image(name), [*options, *command], launch) as (container, seen):
+        assert engine.wait(container, END_SECONDS) is not None
+    wanted = {
+        lookup
+        for file in tmp_path.iterdir()
+        for line in file.read_text().splitlines()
+        for lookup in lookups(line)
+    }
+    ours = known(seen)
+    assert len(wanted) >= at_least
+    assert sorted(map(str, wanted - ours)) == []
+    assert (seen.lost, seen.unreadable) == (0, 0)
+
+
+def known(seen: Seen) -> set[Lookup]:
+    """Our record, each fact also in the form in which strace leaves out the working directory."""
+    found = [(use.call, use.asked, use.base, use.resolved, use.error) for use in seen.uses]
+    found += [("execve", run.asked, run.base, "", 0) for run in seen.execs]
+    resolves = {name for name, shape in SHAPES.items() if shape.opens}
+    return {
+        Lookup(call, asked, base, resolved if call in resolves else "", error)
+        for call, asked, own, resolved, error in found
+        for base in (own, None)
+    }
+
+
+def lookups(line: str) -> Iterator[Lookup]:
+    """What one line of strace's says, as `openat(AT_FDCWD</>, "\\x61", O_RDONLY) = 3</\\x61>`."""
+    found = re.fullmatch(r"(\w+)\((.*)\) += (-?\d+|\?)(?:<(.*)>)?(?: (E\w+) .*)?", line)
+    if not found or found[1] not in SHAPES:
+        return
+    call, arguments = found[1], split(found[2])
+    shape = SHAPES[call]
+    error = getattr(errno, found[5] or "", 0) if found[5] != "ERESTARTSYS" else errno.EINTR
+    resolved = plain(found[4] or "").removesuffix(" (deleted)") if shape.opens else ""
+    for path, dirfd in ((shape.path, shape.dirfd), shape.second):
+        if path == NONE or not arguments[path].startswith('"') or arguments[path] == '""':
+            continue
+        asked = plain(arguments[path].strip('"'))
+        directory = re.fullmatch(r"[^<]+<(.*)>", arguments[dirfd]) if dirfd != NONE else None
+        base = "" if asked.startswith("/") else plain(directory[1]) if directory else None
+        yield Lookup(call, asked, base, resolved, error)
+
+
+def split(text: str) -> list[str]:
+    """The arguments of a call: at commas outside of brackets. Strings are all escapes."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "[{<(") - (char in "]}>)")
+        if char == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts]
+
+
+def plain(escaped: str) -> str:
+    """Every byte was written as an escape."""
+    return decode(re.sub(rb"\\x(..)", lambda found: bytes.fromhex(found[1].decode()), escaped.encode()))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            r'openat(AT_FDCWD<\x2f>, "\x61", O_RDONLY|O_CLOEXEC) = 3<\x2f\x61>',
+            [Lookup("openat", "a", "/", "/a", 0)],
+        ),
+        (r'stat("\x61", {st_mode=S_IFREG|0644, ...}) = 0', [Lookup("stat", "a", None, "", 0)]),
+        (
+            r'renameat2(5<\x2f\x62>, "\x61", AT_FDCWD<\x2f>, "\x2f\x63", 0) = -1 EXDEV (It is another)',
+            [Lookup("renameat2", "a", "/b", "", errno.EXDEV), Lookup("renameat2", "/c", "", "", errno.EXDEV)],
+        ),
+        (r'newfstatat(3<\x2f\x61>, "", {st_mode=S_IFREG|0644, ...}, AT_EMPTY_PATH) = 0', []),
+        (r'getcwd("\x2f", 4096) = 2', []),
+        ("+++ exited with 0 +++", []),
+    ],
+)
+def test_reading_strace(line: str, expected: list[Lookup]) -> None:
+    assert list(lookups(line)) == expected

@@ -1,0 +1,492 @@
+"""The kernel side, held against little programs whose every step is known (tests/workloads)."""
+
+import mmap
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from workloads.harness import Seen, built, trace, until, watching
+
+from slimtrace.engine import Engine, Launch
+from slimtrace.errors import SlimtraceError
+from slimtrace.facts.events import Exec, FileUse, Listen, Origin, Phase, Use
+from slimtrace.observe import probes
+from slimtrace.observe.probes import Probes
+
+pytestmark = pytest.mark.requires("bpf", "docker", "cc")
+
+STARTUP = FileUse(Use.LINK, "/proc/self/exe", call="readlink")  # every static program of glibc's begins so
+ENOENT, EINTR, EBADF, EACCES, EEXIST, ENOTDIR, EINVAL, ENAMETOOLONG, ELOOP, ENODATA = (
+    2, 4, 9, 13, 17, 20, 22, 36, 40, 61,
+)  # fmt: skip
+LONG = "n" * 255
+RAW = b"\xff\xfe".decode("utf-8", "surrogateescape")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine.connect() as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def tag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with built(tmp_path_factory.mktemp("workloads")) as image:
+        yield image
+
+
+def read(asked: str, base: str, resolved: str, call: str = "open", use: Use = Use.READ) -> FileUse:
+    return FileUse(use, asked, base, resolved, call=call)
+
+
+def failed(asked: str, base: str, error: int, call: str = "open", use: Use = Use.READ) -> FileUse:
+    return FileUse(use, asked, base, error=error, call=call)
+
+
+def made(asked: str, base: str, resolved: str, call: str = "open") -> FileUse:
+    return FileUse(Use.WRITE, asked, base, resolved, created=True, call=call)
+
+
+def entered(asked: str, base: str, resolved: str, call: str = "chdir") -> FileUse:
+    return FileUse(Use.ENTER, asked, base, resolved, call=call)
+
+
+def named(use: Use, *rows: tuple[str, str, str]) -> list[FileUse]:
+    """Successful calls that open nothing: call, asked, base."""
+    return [FileUse(use, asked, base, call=call) for call, asked, base in rows]
+
+
+def told(seen: Seen, origin: Origin = Origin.CONTAINER) -> list[FileUse]:
+    """The file facts of one origin without what differs from run to run, and without the C library's own."""
+    found = [replace(use, pid=0, origin=Origin.CONTAINER) for use in seen.uses if use.origin is origin]
+    assert found[:1] == [STARTUP]
+    return found[1:]
+
+
+OPENS = [
+    read("/tree/plain", "", "/tree/plain"),
+    entered("/tree", "", "/tree"),
+    read("plain", "/tree", "/tree/plain"),
+    read("./dir/../plain", "/tree", "/tree/plain"),
+    read("dir", "/tree", "/tree/dir", use=Use.LIST),
+    read("dir", "/tree", "/tree/dir", "openat", Use.LIST),
+    read("inner", "/tree/dir", "/tree/dir/inner", "openat"),
+    read("/tree/plain", "", "/tree/plain", "openat"),
+    read("inner", "/tree/dir", "/tree/dir/inner", "openat2"),
+    read("../plain", "/tree/dir", "/tree/plain", "openat", Use.WRITE),
+    made("made", "/tree", "/tree/made", "creat"),
+    made("made too", "/tree", "/tree/made too"),
+    read("plain", "/tree", "/tree/plain", use=Use.STAT),
+    read("link/inner", "/tree", "/tree/dir/inner"),
+    read("far", "/tree", "/tree/dir/inner"),
+    failed("absent", "/tree", ENOENT),
+    failed("absent/too", "/tree/dir", ENOENT, "openat"),
+    failed("plain/below", "/tree", ENOTDIR),
+    failed("loop", "/tree", ELOOP),
+    failed("nowhere", "", EBADF, "openat"),  # relative to no directory
+    read("inner", "/tree/dir", "/tree/dir/inner"),
+]
+REFUSED = [
+    failed("/tree/secret", "", EACCES),
+    failed("/closed/file", "", EACCES),
+    failed("/tree/plain", "", EACCES, "execve", Use.EXEC),
+    failed("/closed", "", EACCES, "chdir", Use.ENTER),
+]
+CHROOTS = [
+    entered("/tree", "", "/tree"),
+    entered("dir", "/tree", "/tree/dir"),
+    read("inner", "/tree/dir", "/tree/dir/inner"),
+    failed("absent", "/tree/dir", ENOENT, "chdir", Use.ENTER),
+    entered("../../jail", "/tree/dir", "/jail", "chroot"),
+    read("/file", "/jail", "/jail/file"),
+    # "inner" again from the directory outside the jail: the same text, directory and file, told above
+    failed("/tree/plain", "/jail", ENOENT),
+    entered("/sub", "/jail", "/jail/sub"),
+    read("file", "/jail/sub", "/jail/sub/file"),
+    read("../../../file", "/jail/sub", "/jail/file"),
+    entered("/sub", "/jail", "/jail/sub", "chroot"),
+    read("/file", "/jail/sub", "/jail/sub/file"),
+]
+NAMES = [
+    entered("/odd", "", "/odd"),
+    read(LONG, "/odd", f"/odd/{LONG}"),
+    read(RAW, "/odd", f"/odd/{RAW}"),
+    read("new\nline", "/odd", "/odd/new\nline"),
+    read("é", "/odd", "/odd/é"),
+    read("/" * 4082 + "/tree/plain", "", "/tree/plain"),
+    read("/" * 4084 + "/tree/plain", "", "/tree/plain"),
+    replace(failed(("/" * 4085 + "/tree/plain")[:4095], "", ENAMETOOLONG), truncated=True),
+]
+CHANGES = [
+    entered("/work", "", "/work"),
+    read("/tree", "", "/tree", use=Use.LIST),
+    *named(
+        Use.CHANGE,
+        ("mkdir", "m", "/work"),
+        ("mkdirat", "n", "/tree"),
+        ("mknod", "m/fifo", "/work"),
+        ("symlink", "s", "/work"),
+        ("symlinkat", "s", "/tree"),
+        ("link", "one", "/work"),
+        ("link", "two", "/work"),
+        ("linkat", "one", "/work"),
+        ("linkat", "three", "/tree"),
+        ("rename", "two", "/work"),
+        ("rename", "m/four", "/work"),
+        ("renameat", "m/four", "/work"),
+        ("renameat", "five", "/tree"),
+        ("renameat2", "five", "/tree"),
+        ("renameat2", "/work/six", ""),
+    ),
+    failed("six", "/work", EEXIST, "renameat2", Use.CHANGE),
+    failed("one", "/work", EEXIST, "renameat2", Use.CHANGE),
+    *named(
+        Use.CHANGE,
+        ("chmod", "six", "/work"),
+        ("fchmodat", "three", "/tree"),
+        ("chown", "six", "/work"),
+        ("lchown", "s", "/work"),
+        ("fchownat", "s", "/tree"),
+        ("utime", "six", "/work"),
+        ("utimes", "six", "/work"),
+        ("futimesat", "three", "/tree"),
+        ("utimensat", "six", "/work"),
+        ("setxattr", "six", "/work"),
+        ("removexattr", "six", "/work"),
+    ),
+    *named(Use.WRITE, ("truncate", "six", "/work")),
+    *named(
+        Use.CHANGE,
+        ("unlink", "six", "/work"),
+        ("unlinkat", "three", "/tree"),
+        ("unlink", "m/fifo", "/work"),
+        ("rmdir", "m", "/work"),
+        ("unlinkat", "n", "/tree"),
+    ),
+    failed("absent", "/work", ENOENT, "unlink", Use.CHANGE),
+]
+LOOKS = [
+    entered("/tree", "", "/tree"),
+    read("/tree/dir", "", "/tree/dir", use=Use.LIST),
+    *named(Use.STAT, ("stat", "link/inner", "/tree")),
+    *named(Use.LINK, ("lstat", "far", "/tree")),
+    *named(Use.STAT, ("newfstatat", "inner", "/tree/dir")),
+    *named(Use.LINK, ("newfstatat", "far", "/tree")),
+    *named(Use.STAT, ("statx", "../plain", "/tree/dir")),
+    *named(Use.LINK, ("statx", "far", "/tree")),
+    *named(
+        Use.STAT,
+        ("access", "plain", "/tree"),
+        ("faccessat", "inner", "/tree/dir"),
+        ("faccessat2", "inner", "/tree/dir"),
+    ),
+    *named(Use.LINK, ("readlink", "far", "/tree"), ("readlinkat", "../link", "/tree/dir")),
+    failed("plain", "/tree", EINVAL, "readlink", Use.LINK),
+    *named(Use.STAT, ("statfs", "plain", "/tree")),
+    failed("plain", "/tree", ENODATA, "getxattr", Use.STAT),
+    failed("plain", "/tree", ENODATA, "lgetxattr", Use.LINK),
+    *named(Use.STAT, ("listxattr", "plain", "/tree")),
+    *named(Use.LINK, ("llistxattr", "plain", "/tree")),
+    *named(Use.STAT, ("inotify_add_watch", "dir", "/tree")),
+    failed("absent", "/tree", ENOENT, "stat", Use.STAT),
+]
+REPEATS = [  # 3,027 opens of one file, by 3 processes
+    read("/tree/plain", "", "/tree/plain"),
+    read("/tree/dir/inner", "", "/tree/dir/inner"),
+    read("/tree/link/inner", "", "/tree/dir/inner"),
+    read("/tree/far", "", "/tree/dir/inner"),
+]
+STOPS = [
+    *named(Use.CHANGE, ("mknodat", "/work/fifo", "")),
+    failed("/work/fifo", "", EINTR),  # the kernel's own ERESTARTSYS never reaches a program
+]
+
+
+@pytest.mark.parametrize(
+    ("program", "user", "expected"),
+    [
+        ("opens", "", OPENS),
+        ("refused", "1009:1013", REFUSED),
+        ("chroots", "", CHROOTS),
+        ("names", "", NAMES),
+        ("changes", "", CHANGES),
+        ("looks", "", LOOKS),
+        ("repeats", "", REPEATS),
+        ("stops", "", STOPS),
+        ("leaf", "", []),
+    ],
+)
+def test_files(engine: Engine, tag: str, program: str, user: str, expected: list[FileUse]) -> None:
+    """Everything that a program reached for, in its order, and nothing else: not the runtime's own files."""
+    seen = trace(engine, tag, program, launch=Launch(user=user), code=5 if program == "leaf" else 0)
+    assert told(seen) == expected
+    assert (seen.lost, seen.unreadable, seen.other_abi, seen.cgroups) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "from_root"),
+    [(41, 97, True), (2003, 1, True), (47, 199, False)],
+    ids=["long names", "many names", "longer than PATH_MAX"],
+)
+def test_deep_paths(engine: Engine, tag: str, count: int, width: int, from_root: bool) -> None:
+    seen = trace(engine, tag, "deep", str(count), str(width))
+    directory = "/deep" + ("/" + "d" * width) * count
+    there = [made("f", directory, f"{directory}/f")]
+    from_above = [read(f"{directory}/f", "", f"{directory}/f")]
+    both = named(Use.CHANGE, ("rename", "f", directory), ("rename", "g", directory))
+    found = [use for use in told(seen) if use.call in ("open", "rename")]
+    if from_root:
+        assert found == there + from_above + both
+    else:  # base and file together do not fit: no wrong path, but a cut one that says so
+        assert [(use.asked, use.base, use.truncated) for use in found[:1]] == [("f", directory, True)]
+        assert found[1:] == both
+    assert seen.lost == 0
+
+
+def test_more_names_than_the_kernel_follows(engine: Engine, tag: str) -> None:
+    """A path that is walked to the end of what tail calls allow is told as far as it went, not lost."""
+    seen = trace(engine, tag, "deep", "3001", "1")
+    found = [use for use in told(seen) if use.call in ("open", "rename")]
+    assert [(use.call, use.asked, use.truncated) for use in found] == [
+        ("open", "f", True),
+        ("rename", "f", True),
+        ("rename", "g", True),
+    ]
+    assert seen.lost == 0
+
+
+def test_what_is_not_the_images(engine: Engine, tag: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("59\n")
+    seen = trace(engine, tag, "foreign", launch=Launch(binds=(f"{tmp_path}:/volume",)))
+    assert [(use.asked, use.resolved, use.foreign) for use in told(seen) if not use.asked.endswith("/8")] == [
+        ("/dev/shm/made", "/dev/shm/made", True),
+        ("/volume/file", "/volume/file", True),
+        ("/proc/self/status", "/proc/1/status", True),
+        ("/dev/null", "/dev/null", True),
+        ("/tree/plain", "/tree/plain", False),
+        ("/work/gone", "/work/gone", False),
+        ("/work/gone", "", False),  # unlink
+        ("/volume", "/volume", True),
+        ("/file", "/volume/file", True),  # a changed root does not make the volume the image's
+    ]
+    gone = [use for use in told(seen) if use.asked.startswith("/proc/self/fd/")]
+    assert [(use.resolved, use.foreign) for use in gone] == [("/work/gone", False)]
+
+
+def test_two_threads(engine: Engine, tag: str) -> None:
+    """No file of the one is taken for the other's."""
+    seen = trace(engine, tag, "threads")
+    names = [f"{thread}-{turn}" for thread in "ab" for turn in range(499)]
+    expected = {failed(f"/absent/{name}", "", ENOENT) for name in names}
+    expected |= {made(f"/work/{name}", "", f"/work/{name}") for name in names}
+    found = told(seen)
+    assert (set(found), len(found)) == (expected, 4 * 499)
+    assert len({use.pid for use in seen.uses}) == 1
+    assert (len(seen.forks), len(seen.exits)) == (0, 1)  # a thread is no process
+
+
+def test_forks(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "forks")
+    first = seen.execs[0].pid
+    chain = [first, *(fork.child for fork in seen.forks)]
+    assert [fork.pid for fork in seen.forks] == chain[:-1]
+    assert (len(seen.forks), len(set(chain))) == (13, 14)
+    assert {ended.pid: ended.code for ended in seen.exits} == dict.fromkeys(chain, 7 << 8) | {first: 0}
+
+
+def test_execs(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "execs")
+    argv = ("leaf", "", "with space", "\udcff", "new\nline")
+    first, *rest = seen.execs
+    assert (first.asked, first.binary, first.argv) == ("/bin/execs", "/bin/execs", ("/bin/execs",))
+
+    def ran(asked: str, base: str = "", argv: tuple[str, ...] = argv) -> Exec:
+        return Exec(asked, base, "/bin/leaf", 0, first.pid, argv=argv)
+
+    assert (
+        [replace(run, pid=0) for run in rest]
+        == [
+            ran("/bin/leaf"),
+            ran("./leaf", "/bin"),
+            ran("/tree/leaf"),
+            ran("/dev/fd/3"),  # execveat names a descriptor so (fs/exec.c, alloc_bprm)
+            ran("/dev/fd/3/leaf"),
+            ran("/tree/script", argv=("/bin/leaf", "-x", "/tree/script", *argv[1:])),
+            ran("/bin/leaf"),  # from a thread: its process is the program's
+        ]
+    )
+    assert [run.pid for run in rest] == [fork.child for fork in seen.forks]
+    assert {ended.pid: ended.code for ended in seen.exits} == {run.pid: 5 << 8 for run in rest} | {first.pid: 0}
+    assert [use for use in told(seen) if use.error] == [failed("/bin/absent", "", ENOENT, "execve", Use.EXEC)]
+
+
+def test_docker_exec_is_told_apart(engine: Engine, tag: str) -> None:
+    with watching(engine, tag, ["/bin/nap", "/tree/far"], Launch()) as (container, seen):
+        assert engine.exec(container, ["/bin/opens"]).exit_code == 0
+        engine.kill(container, "SIGUSR1")
+        until(lambda: "opened" in engine.logs(container))
+    assert told(seen, Origin.EXEC) == OPENS
+    assert told(seen) == [read("/tree/far", "", "/tree/dir/inner")]
+    assert [(run.asked, run.origin) for run in seen.execs] == [
+        ("/bin/nap", Origin.CONTAINER),
+        ("/bin/opens", Origin.EXEC),
+    ]
+    assert "openat2" in seen.made(Phase.APP, Origin.EXEC).calls
+    assert "openat2" not in seen.made(Phase.APP).calls
+
+
+def cgroup_of(pid: int) -> Path:
+    """The cgroup2 directory of a process, wherever cgroup2 is mounted."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    mount = next(fields[1] for fields in mounts if fields[2] == "cgroup2")
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return Path(mount) / next(line for line in lines if line.startswith("0::"))[4:]
+
+
+def test_a_nested_cgroup_is_followed(engine: Engine, tag: str) -> None:
+    with watching(engine, tag, ["/bin/nap", "/tree/plain"], Launch()) as (container, seen):
+        pid = engine.state(container).pid
+        nested = cgroup_of(pid) / "inner"
+        nested.mkdir()
+        try:
+            until(lambda: "asleep" in engine.logs(container))
+            (nested / "cgroup.procs").write_text(str(pid))
+            assert cgroup_of(pid) == nested
+            os.kill(pid, signal.SIGUSR1)
+            until(lambda: "opened" in engine.logs(container))
+            engine.stop(container)
+        finally:
+            engine.kill(container)
+            until(lambda: not nested.exists() or not (nested / "cgroup.procs").read_text())
+            if nested.exists():
+                nested.rmdir()
+    assert seen.cgroups == 2
+    assert told(seen) == [read("/tree/plain", "", "/tree/plain")]
+
+
+def test_two_containers_do_not_mix(engine: Engine, tag: str) -> None:
+    with (
+        watching(engine, tag, ["/bin/nap", "/tree/plain"], Launch()) as (one, seen_of_one),
+        watching(engine, tag, ["/bin/nap", "/tree/far"], Launch()) as (two, seen_of_two),
+    ):
+        for container in (one, two):
+            engine.kill(container, "SIGUSR1")
+        until(lambda: all("opened" in engine.logs(container) for container in (one, two)))
+    assert told(seen_of_one) == [read("/tree/plain", "", "/tree/plain")]
+    assert told(seen_of_two) == [read("/tree/far", "", "/tree/dir/inner")]
+    assert [len(seen.execs) for seen in (seen_of_one, seen_of_two)] == [1, 1]
+
+
+def test_listening_sockets(engine: Engine, tag: str) -> None:
+    """Also those whose port the kernel chose: in bind(2), or without it in listen(2) itself."""
+    specs = ["127.0.0.1,8017", "0.0.0.0,8039", "::,8053", "127.0.0.53,0", "::,0", "-4", "-6"]
+    addresses = ["127.0.0.1", "0.0.0.0", "::", "127.0.0.53", "::", "0.0.0.0", "::"]
+    seen = trace(engine, tag, "listens", *specs)
+    ports = [int(line) for line in seen.output.split()]
+    pid = seen.execs[0].pid
+    assert seen.listens == [Listen(port, at, pid) for port, at in zip(ports, addresses, strict=True)]
+    assert (ports[:3], min(ports) > 0) == ([8017, 8039, 8053], True)
+
+
+RARE = {
+    "getcpu", "getitimer", "getpriority", "sched_get_priority_max", "sched_getparam", "sched_rr_get_interval",
+    "times",
+}  # fmt: skip
+
+
+def test_calls_by_phase(engine: Engine, tag: str) -> None:
+    usual = trace(engine, tag, "leaf", code=5)
+    seen = trace(engine, tag, "rare")
+    assert set(seen.made(Phase.APP).calls) - set(usual.made(Phase.APP).calls) == RARE
+    assert not RARE & set(seen.made(Phase.RUNTIME).calls + seen.made(Phase.FILTERED).calls)
+    assert not any(found.calls for found in seen.calls if found.origin is Origin.EXEC)
+    assert {"pivot_root", "setns", "mount"} & set(seen.made(Phase.RUNTIME).calls)
+    assert "execve" in seen.made(Phase.FILTERED).calls  # by runc, behind its filter
+    assert not {"pivot_root", "mount", "execve"} & set(seen.made(Phase.APP).calls)
+
+
+def test_a_refused_call_is_known(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "clones")
+    assert seen.made(Phase.APP).refused == ("clone3",)
+    assert "clone3" not in seen.made(Phase.APP).calls  # a filter answers before sys_enter is told
+
+
+def test_another_abi_is_not_taken_for_native(engine: Engine, tag: str) -> None:
+    """32-bit calls have other numbers: none of them is a file fact or a native call."""
+    usual = trace(engine, tag, "leaf", code=5)
+    seen = trace(engine, tag, "compat")
+    assert (seen.other_abi, seen.unreadable) == (5, 0)
+    assert set(seen.made(Phase.APP).calls) - set(usual.made(Phase.APP).calls) == {"getpid"}
+    assert told(seen) == []
+
+
+FILES, PROCESSES = 50_021, 8
+# cgroup, exec, the C library's readlink; a fork and an exit for each process, and the first one's exit
+AROUND = 3 + 2 * PROCESSES + 1
+
+
+def test_a_storm_is_recorded_whole(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "storm", str(FILES), str(PROCESSES))
+    names = {use.asked for use in told(seen)}
+    assert seen.events + seen.lost == FILES + AROUND
+    assert (seen.lost, len(names)) == (0, FILES)
+    seconds = seen.last - seen.first
+    print(f"{seen.events} events in {seconds:.2f} s: {seen.events / seconds:,.0f} a second")
+
+
+def test_what_is_lost_is_counted(engine: Engine, tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a ring of one page the reader cannot keep up: each record arrives or is counted."""
+    monkeypatch.setattr(probes, "RING_BYTES", mmap.PAGESIZE)
+    seen = trace(engine, tag, "storm", str(FILES), str(PROCESSES))
+    assert seen.lost > 0
+    assert seen.events + seen.lost == FILES + AROUND
+    print(f"{seen.lost} of {FILES + AROUND} records lost with a ring of {mmap.PAGESIZE} bytes")
+
+
+def test_a_reader_that_fails_is_not_passed_over(engine: Engine, tag: str) -> None:
+    def fail(_: bytes) -> None:
+        raise ValueError("a prime was expected")
+
+    with Probes(fail) as loaded:
+        container = engine.create(tag)
+        try:
+            loaded.arm(container)
+            loaded.start()
+            engine.start(container)
+            assert engine.wait(container, 30) == 5
+        finally:
+            engine.remove(container)
+        with pytest.raises(SlimtraceError, match="cannot read the trace: ValueError"):
+            loaded.drain()
+
+
+def test_probes_are_closed_twice_without_harm() -> None:
+    before = threading.active_count()
+    loaded = Probes(lambda record: None)
+    loaded.start()
+    loaded.close()
+    loaded.close()
+    assert threading.active_count() == before
+
+
+def test_a_container_id_too_short_is_refused() -> None:
+    with Probes(lambda record: None) as loaded, pytest.raises(ValueError, match="too short"):
+        loaded.arm("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "works"),
+    [
+        ("import", "", True),
+        ("raw_tracepoint", "sys_enter", True),
+        ("raw_tracepoint", "no_such_tracepoint", False),
+        ("ring_buffer", "", True),
+    ],
+)
+def test_trying_a_program(kind: str, name: str, works: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    assert (probes.try_program(kind, name) == "") is works
+    assert capfd.readouterr().err == ""

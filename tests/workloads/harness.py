@@ -1,0 +1,184 @@
+"""Runs the little programs of this folder in containers of one image, under the real probes.
+
+    with built(folder) as tag, Engine.connect() as engine:
+        seen = trace(engine, tag, "opens")
+
+The image holds each program as /bin/NAME, and the files of TREE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+
+from slimtrace.engine import Engine, Launch
+from slimtrace.facts import wire
+from slimtrace.facts.events import CallSet, Exec, FileUse, Listen, Origin, Phase
+from slimtrace.facts.paths import decode
+from slimtrace.observe import calls
+from slimtrace.observe.probes import Probes
+
+HERE = Path(__file__).resolve().parent
+END_SECONDS = 60.0
+
+# Path to content; None is a directory, bytes that begin with "->" are a symlink.
+TREE: dict[str, bytes | None] = {
+    "tree": None,
+    "tree/plain": b"17\n",
+    "tree/dir": None,
+    "tree/dir/inner": b"13\n",
+    "tree/link": b"->dir",
+    "tree/far": b"->/tree/link/inner",
+    "tree/loop": b"->loop",
+    "tree/leaf": b"->../bin/leaf",
+    "tree/script": b"#!/bin/leaf -x\n",
+    "tree/secret": b"19\n",
+    "closed": None,
+    "closed/file": b"23\n",
+    "jail": None,
+    "jail/file": b"29\n",
+    "jail/sub": None,
+    "jail/sub/file": b"31\n",
+    "odd": None,
+    "odd/" + "n" * 255: b"37\n",
+    "odd/" + decode(b"\xff\xfe"): b"41\n",
+    "odd/new\nline": b"43\n",
+    "odd/é": b"47\n",
+    "work": None,
+    "work/one": b"53\n",
+    "volume": None,
+}
+MODES = {"tree/plain": 0o644, "tree/secret": 0o600, "closed": 0o700}
+
+
+@contextlib.contextmanager
+def built(folder: Path) -> Iterator[str]:
+    """The image, made in `folder` and removed at the end; its id."""
+    sources = sorted(HERE.glob("*.c"))
+    with ThreadPoolExecutor() as pool:
+        programs = list(pool.map(lambda source: compiled(source, folder), sources))
+    archive = folder / "image.tar"
+    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
+        for program in programs:
+            tar.add(program, f"bin/{program.name}")
+        for name, content in TREE.items():
+            _add(tar, name, content)
+    command = ["docker", "import", "--change", 'CMD ["/bin/leaf"]', str(archive)]
+    tag = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield tag
+    finally:
+        subprocess.run(["docker", "rmi", "--force", tag], check=False, capture_output=True)
+
+
+def compiled(source: Path, folder: Path) -> Path:
+    """One workload as a static program."""
+    program = folder / source.stem
+    options = ["-static", "-no-pie", "-O1", "-s", "-Wall", "-Wextra", "-Werror", "-Wno-nonnull", "-pthread"]
+    subprocess.run(["gcc", *options, "-o", str(program), str(source)], check=True)
+    return program
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes | None) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.mode = MODES.get(name, 0o755)
+    if content is None:
+        entry.type = tarfile.DIRTYPE
+        tar.addfile(entry)
+    elif content.startswith(b"->"):
+        entry.type, entry.linkname = tarfile.SYMTYPE, content[2:].decode()
+        tar.addfile(entry)
+    else:
+        entry.size = len(content)
+        tar.addfile(entry, BytesIO(content))
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the kernel told of one container, in the order it came."""
+
+    uses: list[FileUse] = field(default_factory=list)
+    execs: list[Exec] = field(default_factory=list)
+    forks: list[wire.Fork] = field(default_factory=list)
+    exits: list[wire.Exit] = field(default_factory=list)
+    listens: list[Listen] = field(default_factory=list)
+    cgroups: int = 0
+    calls: tuple[CallSet, ...] = ()
+    other_abi: int = 0
+    lost: int = 0
+    unreadable: int = 0
+    events: int = 0
+    output: str = ""
+    first: float = 0.0  # when the first record and the last one were read
+    last: float = 0.0
+
+    def take(self, raw: bytes) -> None:
+        """One record."""
+        record = wire.decode(raw, _NAMES)
+        self.events += 1
+        self.last = time.monotonic()
+        self.first = self.first or self.last
+        match record:
+            case FileUse():
+                self.uses.append(record)
+            case Exec():
+                self.execs.append(record)
+            case wire.Fork():
+                self.forks.append(record)
+            case wire.Exit():
+                self.exits.append(record)
+            case Listen():
+                self.listens.append(record)
+            case wire.CgroupArmed():
+                self.cgroups += 1
+
+    def made(self, phase: Phase, origin: Origin = Origin.CONTAINER) -> CallSet:
+        """The system calls of one phase."""
+        return next(found for found in self.calls if (found.phase, found.origin) == (phase, origin))
+
+
+_NAMES = {number: (name, shape.use) for number, (name, shape) in calls.shapes_by_number().items()}
+
+
+@contextlib.contextmanager
+def watching(engine: Engine, tag: str, command: Sequence[str], launch: Launch) -> Iterator[tuple[str, Seen]]:
+    """A container of `command`, started under probes of its own; what they told is complete at the end. It has
+    no network unless `launch` says so: that starts faster."""
+    seen = Seen()
+    with Probes(seen.take) as probes:
+        container = engine.create(tag, replace(launch, cmd=tuple(command), network=launch.network or "none"))
+        try:
+            probes.arm(container)
+            probes.start()
+            engine.start(container)
+            yield container, seen
+            seen.output = engine.logs(container)
+        finally:
+            engine.remove(container)
+        probes.drain()
+        seen.calls, seen.other_abi = probes.call_sets(), probes.other_abi_calls()
+        seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
+
+
+def trace(engine: Engine, tag: str, *command: str, launch: Launch | None = None, code: int = 0) -> Seen:
+    """What is seen of the workload `command` from its start to its end, which has to be with `code`."""
+    first, *rest = command
+    with watching(engine, tag, [f"/bin/{first}", *rest], launch or Launch()) as (container, seen):
+        ended = engine.wait(container, END_SECONDS)
+        assert ended == code, f"{command} ended with {ended}: {engine.logs(container)}"
+    return seen
+
+
+def until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that has to come."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)

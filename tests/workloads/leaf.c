@@ -1,0 +1,5 @@
+/* Does nothing, and ends with 5. */
+int main(void)
+{
+	return 5;
+}
