@@ -146,7 +146,7 @@ def _files(capture: Capture, selection: Selection) -> Iterator[str]:
         if Why.OPENED in whys and capture.contents.elf(path):
             allowed.add("m")  # a library that was dlopened
         rules.setdefault(path, set()).update(allowed)
-    stranger = strangers(capture.trace)
+    stranger = strangers(capture.trace, capture.image)
     for use in capture.trace.uses:
         path = _real(tree, use)
         if not path or path == "/" or use.error or stranger(use.pid, use.origin):

@@ -11,7 +11,7 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt, Exec, FileUse, Origin, Trace, Use
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Why
-from slimtrace.facts.tree import FileTree, Kind
+from slimtrace.facts.tree import Kind
 from slimtrace.reason import scripts
 from slimtrace.reason.rules import Rules
 
@@ -76,19 +76,28 @@ def process(path: str) -> str:
     return f"process {path}"
 
 
-def strangers(trace: Trace) -> Callable[[int, Origin], bool]:
-    """The test whether a process is slimtrace's own ``--exec`` command or descends from one: what it did is
-    not the container's doing. Of the HEALTHCHECK's processes it says no."""
+def strangers(trace: Trace, image: Image) -> Callable[[int, Origin], bool]:
+    """The test whether a process came in by an exec from outside (``docker exec``, slimtrace's ``--exec``), or
+    descends from one that did: what it did is not the container's doing. The image's own HEALTHCHECK enters in
+    the same way and is told by its command; one with unreadable arguments has the benefit of the doubt."""
     own = set(trace.own_execs)
+    health = image.healthcheck_command
+    healthy = {
+        run.pid
+        for run in trace.execs
+        if health and run.origin is Origin.EXEC and run.pid not in own and run.argv in (health, ())
+    }
 
     def stranger(pid: int, origin: Origin) -> bool:
         seen = set()
-        while origin is Origin.EXEC and pid and pid not in seen:
+        while origin is Origin.EXEC and pid not in seen:
             if pid in own:
                 return True
+            if pid in healthy:
+                return False
             seen.add(pid)
             pid = trace.parents.get(pid, 0)
-        return False
+        return origin is Origin.EXEC
 
     return stranger
 
@@ -96,7 +105,7 @@ def strangers(trace: Trace) -> Callable[[int, Origin], bool]:
 def claims(capture: Capture, rules: Rules) -> list[Claim]:
     """Every claim once, in an order that does not depend on the order of events."""
     found = {
-        *_of_trace(capture.tree, capture.trace, capture.image.volumes),
+        *_of_trace(capture),
         *_of_config(capture),
         *(Claim(path, Why.RUNTIME, RUNTIME, RUNTIME) for path in RUNTIME_PATHS if path in capture.tree),
         *_of_rules(capture, rules),
@@ -116,8 +125,9 @@ def missing(capture: Capture, rules: Rules) -> Iterator[Doubt]:
             yield Doubt("missing-path", f"a rule names {paths.printable(path)}, which is not there", path)
 
 
-def _of_trace(tree: FileTree, trace: Trace, volumes: tuple[str, ...]) -> Iterator[Claim]:
-    stranger = strangers(trace)
+def _of_trace(capture: Capture) -> Iterator[Claim]:
+    tree, trace, volumes = capture.tree, capture.trace, capture.image.volumes
+    stranger = strangers(trace, capture.image)
     programs: dict[int, str] = {}
 
     def program(pid: int) -> str:

@@ -95,7 +95,18 @@ def _set(config: dict[str, Any], key: str, edits: tuple[str, ...]) -> None:
         config.pop(key, None)
 
 
+# distribution/reference, regexp.go: [host[:port]/]component[/component…][:tag]
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?"
+_REFERENCE = re.compile(
+    rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+)
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{12}|[0-9a-f]{64})")
+
+
+def is_reference(text: str) -> bool:
+    """Whether an engine takes `text` as a name to give to an image: no id, no digest."""
+    return len(text) <= 255 and bool(_REFERENCE.fullmatch(text))
 
 
 def slim_reference(reference: str, tags: tuple[str, ...] = ()) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
-from slimtrace.facts.events import Doubt, Phase, Trace
+from slimtrace.facts.events import Doubt, Phase
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.graph import ArtifactGraph
@@ -26,16 +26,17 @@ def select(graph: ArtifactGraph, capture: Capture, rules: Rules | None = None) -
     for path in list(kept):
         for above in paths.parents(path):
             kept.setdefault(above, (Reason(Why.PARENT, path),))
-    return Selection(kept, tuple(dict.fromkeys((*_of_trace(capture.trace), *graph.doubts))))
+    return Selection(kept, tuple(dict.fromkeys((*_of_trace(capture), *graph.doubts))))
 
 
-def _of_trace(trace: Trace) -> Iterator[Doubt]:
+def _of_trace(capture: Capture) -> Iterator[Doubt]:
     """What the trace itself leaves open."""
+    trace = capture.trace
     yield from trace.doubts
     if trace.lost:
         text = f"{trace.lost} records of the kernel were lost: files may be missing; run it again, less busy"
         yield Doubt("lost-events", text)
-    stranger = strangers(trace)
+    stranger = strangers(trace, capture.image)
     cut = {use.asked for use in trace.uses if use.truncated and not stranger(use.pid, use.origin)}
     for path in sorted(cut):
         yield Doubt("truncated-path", f"a path was too long to be seen whole: {paths.printable(path)}…", path)

@@ -159,14 +159,18 @@ def test_execs_of_others_do_not_count() -> None:
         read("/app/data", pid=51, origin=Origin.EXEC),
         read("/srv/data", pid=60, origin=Origin.EXEC),
         read("/real/c.txt", pid=51),  # the container's own: pids do not decide alone
+        read("/opt/tool", pid=70, origin=Origin.EXEC),
     ]
+    health = ("curl", "x")
     execs = [
         Exec("/bin/sh", binary="/usr/bin/dash", pid=50, **run),
-        Exec("/usr/bin/curl", binary="", pid=60, **run),
+        Exec("/usr/bin/curl", binary="", pid=60, argv=health, **run),
+        Exec("/bin/sh", binary="/usr/bin/dash", pid=70, argv=("sh", "-c", "docker exec of somebody's"), **run),
     ]
-    seen = capture(SERVER, events, execs, own_execs=(50,), parents={51: 50})
+    config = {"Healthcheck": {"Test": ["CMD", *health]}}
+    seen = capture(SERVER, events, execs, own_execs=(50,), parents={51: 50}, config=config)
     got = kept(seen)
-    assert "/app/data" not in got and "/usr/bin/dash" not in got
+    assert "/app/data" not in got and "/usr/bin/dash" not in got and "/opt/tool" not in got
     assert {"/srv/data", "/usr/bin/curl", "/real/c.txt"} <= got
 
 

@@ -31,14 +31,13 @@ def capture() -> Capture:
     ]
     trace = Trace(
         uses=(FileUse(Use.READ, ODD, resolved="/x", pid=3, origin=Origin.EXEC),),
-        execs=(Exec("/a", "", "/b", 1, 0),),
+        execs=(Exec("/a", "", "/b", 1, 0, argv=("a", "b")),),
         listens=(Listen(80, "::", 1),),
         calls=(CallSet(Phase.APP, Origin.CONTAINER, ("read",), nameless=(500,)),),
         mounts=("/data",),
         parents={2: 1},
         lost=5,
         doubts=(Doubt("lost", "5 records lost"),),
-        argv={1: ("a", "b")},
     )
     answers = Answers(
         {"/b": Elf("EM_X86_64", 64, needed=("libc.so.6",)), "/t": None},
@@ -85,18 +84,18 @@ NUMBERS = st.integers(-(1 << 62), 1 << 62)
 @settings(deadline=None)
 @given(
     st.lists(st.builds(FileUse, st.sampled_from(Use), any_text, any_text, any_text, NUMBERS, st.booleans())),
-    st.dictionaries(NUMBERS, st.lists(any_text).map(tuple)),
+    st.dictionaries(NUMBERS, NUMBERS),
     st.dictionaries(any_text, st.none() | st.binary()),
 )
 def test_any_trace_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
     uses: list[FileUse],
-    argv: dict[int, tuple[str, ...]],
+    parents: dict[int, int],
     heads: dict[str, bytes | None],
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     tree = FileTree({"/": Entry("/", Kind.DIR)})
-    given_capture = Capture(Image("i", "r"), tree, Trace(tuple(uses), argv=argv), Answers(heads=heads))
+    given_capture = Capture(Image("i", "r"), tree, Trace(tuple(uses), parents=parents), Answers(heads=heads))
     store.save(given_capture, folder)
     assert store.load(folder) == given_capture
     shutil.rmtree(folder)

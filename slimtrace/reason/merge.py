@@ -1,0 +1,104 @@
+"""Several captures of one image as one: what any of them saw.
+
+Everything is a union, so that order, grouping and repetition do not matter (merge is associative, commutative
+and idempotent; tests/reason/test_merge.py). Two things are not: of `mounts` only those stay that every run had,
+since what one run saw in the image must not be hidden by another's volume; of `lost` the worst run counts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
+from functools import reduce
+from typing import Any, TypeVar
+
+from slimtrace.errors import SlimtraceError
+from slimtrace.facts.capture import Answers, Capture
+from slimtrace.facts.events import CallSet, Origin, Phase, Trace
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def merge(captures: Sequence[Capture]) -> Capture:
+    """One capture of them all; at least one is wanted. Raises SlimtraceError when they are not of one image."""
+    # a name says more than an id
+    first = min(
+        captures, key=lambda capture: (capture.image.id in capture.image.reference, repr(capture.image))
+    )
+    for capture in captures:
+        if capture.image.id != first.image.id:
+            raise SlimtraceError(
+                f"cannot merge captures of two images: {first.image.reference} ({short(first)}) and "
+                f"{capture.image.reference} ({short(capture)})",
+                "record them all from the same image",
+            )
+    return Capture(
+        image=first.image,
+        tree=max((capture.tree for capture in captures), key=len),
+        trace=reduce(_traces, (capture.trace for capture in captures), captures[0].trace),
+        contents=reduce(_answers, (_known(capture) for capture in captures)),
+    )
+
+
+def short(capture: Capture) -> str:
+    """The image's id, short enough to read."""
+    return capture.image.id.removeprefix("sha256:")[:12] or "no id"
+
+
+def _known(capture: Capture) -> Answers:
+    contents = capture.contents
+    return contents if isinstance(contents, Answers) else getattr(contents, "answers", Answers)()
+
+
+def _traces(one: Trace, other: Trace) -> Trace:
+    return Trace(
+        uses=_union(one.uses, other.uses),
+        execs=_union(one.execs, other.execs),
+        listens=_union(one.listens, other.listens),
+        calls=_calls(one.calls, other.calls),
+        mounts=tuple(sorted(set(one.mounts) & set(other.mounts))),
+        parents=_mappings(one.parents, other.parents),
+        lost=max(one.lost, other.lost),
+        doubts=_union(one.doubts, other.doubts),
+        own_execs=tuple(sorted({*one.own_execs, *other.own_execs})),
+    )
+
+
+def _union(one: Iterable[K], other: Iterable[K]) -> tuple[K, ...]:
+    """Both without repetition, in an order that does not depend on theirs."""
+
+    def order(fact: Any) -> tuple[str, ...]:
+        return tuple(repr(value) for value in astuple(fact))
+
+    return tuple(sorted({*one, *other}, key=order))
+
+
+def _mappings(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
+    """Both; where they differ (a pid that was used again) the smaller value, so that order does not matter."""
+    found = dict(one)
+    for key, value in other.items():
+        found[key] = min(found[key], value, key=repr) if key in found else value
+    return {key: found[key] for key in sorted(found, key=repr)}
+
+
+def _calls(one: Iterable[CallSet], other: Iterable[CallSet]) -> tuple[CallSet, ...]:
+    groups: dict[tuple[Origin, Phase], list[CallSet]] = {}
+    for group in (*one, *other):
+        groups.setdefault((group.origin, group.phase), []).append(group)
+    return tuple(
+        CallSet(
+            phase,
+            origin,
+            calls=tuple(sorted({name for group in groups[origin, phase] for name in group.calls})),
+            refused=tuple(sorted({name for group in groups[origin, phase] for name in group.refused})),
+            nameless=tuple(sorted({number for group in groups[origin, phase] for number in group.nameless})),
+        )
+        for origin, phase in sorted(groups)
+    )
+
+
+def _answers(one: Answers, other: Answers) -> Answers:
+    return Answers(
+        elfs=_mappings(one.elfs, other.elfs),
+        heads=_mappings(one.heads, other.heads),
+        texts=_mappings(one.texts, other.texts),
+    )

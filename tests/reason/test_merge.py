@@ -1,0 +1,104 @@
+"""Merging captures: the order, the grouping and the repetition of them must not matter."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimtrace.errors import SlimtraceError
+from slimtrace.facts.capture import Answers, Capture
+from slimtrace.facts.events import CallSet, Doubt, Exec, FileUse, Listen, Origin, Phase, Trace, Use, process
+from slimtrace.facts.image import Image
+from slimtrace.facts.tree import Entry, FileTree, Kind
+from slimtrace.reason.merge import merge
+
+TREE = FileTree({"/": Entry("/", Kind.DIR)})
+NAMES = st.sampled_from(["/a", "/b/c", "/d\udcff", "x y"])
+PIDS = st.builds(process, st.integers(0, 3), st.integers(1, 5))
+CALLS = st.lists(st.sampled_from(["read", "write", "mmap", "clone3"]), unique=True).map(
+    lambda found: tuple(sorted(found))
+)
+
+
+@st.composite
+def call_sets(draw: st.DrawFn) -> tuple[CallSet, ...]:
+    return tuple(
+        CallSet(phase, origin, draw(CALLS), draw(CALLS), draw(st.sampled_from([(), (500,)])))
+        for origin in Origin
+        for phase in Phase
+    )
+
+
+TRACES = st.builds(
+    Trace,
+    uses=st.lists(
+        st.builds(FileUse, st.sampled_from(Use), NAMES, resolved=NAMES, error=st.sampled_from([0, 2]), pid=PIDS)
+    ).map(tuple),
+    execs=st.lists(st.builds(Exec, NAMES, st.just(""), NAMES, PIDS, PIDS)).map(tuple),
+    listens=st.lists(st.builds(Listen, st.integers(1, 9), st.just("::"), PIDS)).map(tuple),
+    calls=call_sets(),
+    mounts=st.lists(NAMES, unique=True).map(lambda found: tuple(sorted(found))),
+    parents=st.dictionaries(PIDS, PIDS),
+    lost=st.integers(0, 9),
+    doubts=st.lists(st.builds(Doubt, NAMES, NAMES)).map(tuple),
+    own_execs=st.lists(PIDS, unique=True).map(lambda found: tuple(sorted(found))),
+)
+ANSWERS = st.builds(Answers, heads=st.dictionaries(NAMES, st.none() | st.binary(max_size=3)))
+REFERENCES = st.sampled_from(["app:1", "sha256:1"])
+
+
+def capture(trace: Trace, answers: Answers, reference: str) -> Capture:
+    return Capture(Image("sha256:1", reference), TREE, trace, answers)
+
+
+CAPTURES = st.builds(capture, TRACES, ANSWERS, REFERENCES)
+
+
+@given(CAPTURES, CAPTURES)
+def test_the_order_does_not_matter(one: Capture, other: Capture) -> None:
+    assert merge([one, other]) == merge([other, one])
+
+
+@given(CAPTURES, CAPTURES, CAPTURES)
+def test_the_grouping_does_not_matter(one: Capture, two: Capture, three: Capture) -> None:
+    assert merge([merge([one, two]), three]) == merge([one, merge([two, three])]) == merge([one, two, three])
+
+
+@given(CAPTURES)
+def test_a_capture_merged_with_itself_is_itself(one: Capture) -> None:
+    once = merge([one])
+    assert merge([one, one]) == once
+    assert merge([once, one]) == once
+
+
+@given(CAPTURES, CAPTURES)
+def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
+    both = merge([one, other]).trace
+    for part in (one.trace, other.trace):
+        assert set(part.uses) <= set(both.uses)
+        assert set(part.execs) <= set(both.execs)
+        assert set(part.listens) <= set(both.listens)
+        assert set(part.doubts) <= set(both.doubts)
+        assert part.parents.keys() <= both.parents.keys()
+        assert part.lost <= both.lost
+        for group in part.calls:
+            (same,) = (
+                found for found in both.calls if (found.phase, found.origin) == (group.phase, group.origin)
+            )
+            assert set(group.calls) <= set(same.calls) and set(group.refused) <= set(same.refused)
+
+
+def test_a_mount_counts_only_where_every_run_had_it() -> None:
+    one = capture(Trace(mounts=("/data", "/proc")), Answers(), "app:1")
+    other = capture(Trace(mounts=("/proc",)), Answers(), "app:1")
+    assert merge([one, other]).trace.mounts == ("/proc",)
+
+
+def test_a_name_is_preferred_to_an_id() -> None:
+    captures = [capture(Trace(), Answers(), reference) for reference in ("sha256:1", "app:1")]
+    assert merge(captures).image.reference == "app:1"
+
+
+def test_captures_of_two_images_are_refused() -> None:
+    other = Capture(Image("sha256:2", "other:1"), TREE, Trace(), Answers())
+    with pytest.raises(SlimtraceError, match=r"cannot merge captures of two images: .*app:1.*other:1"):
+        merge([capture(Trace(), Answers(), "app:1"), other])
