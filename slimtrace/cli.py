@@ -7,18 +7,20 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slimtrace import __version__
+from slimtrace import __version__, signals
 from slimtrace.errors import Exit, Interrupted, SlimtraceError
 
 if TYPE_CHECKING:
-    from slimtrace.pipeline import Request
+    from slimtrace.engine import Launch
 
 app = typer.Typer(
     help="Minimal container images and security profiles, from what the container really does.",
@@ -51,114 +53,132 @@ def _main(
     pass
 
 
+Tag = Annotated[str, typer.Option(metavar="NAME", help="Name of the slim image. [default: IMAGE.slim]")]
+From = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--from",
+        metavar="CAPTURE",
+        help="Take this capture of the image instead of running it. May be repeated: they are merged.",
+    ),
+]
+ContinueAfter = Annotated[
+    str,
+    typer.Option(
+        metavar="WHEN",
+        help="When the container has shown enough: probe (every port was visited and nothing new happens, "
+        "or it ended), exit, enter, or a number of seconds.",
+    ),
+]
+HttpProbe = Annotated[bool, typer.Option(help="Ask GET / of every TCP port as soon as it listens.")]
+HostExec = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CMD",
+        help="Shell command to run on this host against the container, which is described in "
+        "SLIMTRACE_ADDRESS, SLIMTRACE_PORT, SLIMTRACE_PORTS, SLIMTRACE_PID and SLIMTRACE_CONTAINER. "
+        "May be repeated.",
+    ),
+]
+Exec = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exec",
+        metavar="CMD",
+        help="Command to run inside the container; what it needs itself stays out of the slim image. "
+        "May be repeated.",
+    ),
+]
+ReadyTimeout = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="How long to wait for a port or an end.")
+]
+StopTimeout = Annotated[
+    int, typer.Option(metavar="SECONDS", min=1, help="How long the container may take to stop.")
+]
+Entrypoint = Annotated[
+    str | None, typer.Option(metavar="CMD", help="Run it with another entrypoint while tracing.")
+]
+Cmd = Annotated[str | None, typer.Option(metavar="ARGS", help="Run it with other arguments while tracing.")]
+Env = Annotated[
+    list[str] | None,
+    typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a variable while tracing. May be repeated."),
+]
+User = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Run it as another user.")]
+Workdir = Annotated[str, typer.Option("--workdir", "-w", metavar="DIR", help="Run it in another directory.")]
+Volume = Annotated[
+    list[str] | None,
+    typer.Option("--volume", "-v", metavar="SOURCE:PATH", help="Mount a volume. May be repeated."),
+]
+Network = Annotated[str, typer.Option(metavar="NAME", help="Connect it to this network.")]
+IncludePath = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH", help="Keep this file or directory with all below. May be repeated."),
+]
+IncludeBin = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Keep this program with all it needs. May be repeated."),
+]
+IncludeShell = Annotated[bool, typer.Option("--include-shell", help="Keep the image's shell.")]
+ExcludePattern = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Drop what matches, ** crossing directories. May be repeated."),
+]
+Artifacts = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder for the artifacts. [default: slimtrace-artifacts/IMAGE]"),
+]
+RemoveFileArtifacts = Annotated[
+    bool, typer.Option("--remove-file-artifacts", help="Write no artifacts, only the image.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 13 when the result has doubts.")]
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the capture.")]
+
+
 @app.command()
 def build(
-    image: ImageName,
-    tag: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the slim image. [default: IMAGE.slim]")
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="Name or id of an image; may be left out with --from.")
     ] = "",
-    continue_after: Annotated[
-        str,
-        typer.Option(
-            metavar="WHEN",
-            help="When the container has shown enough: probe (every port was visited and nothing new happens, "
-            "or it ended), exit, enter, or a number of seconds.",
-        ),
-    ] = "probe",
-    http_probe: Annotated[bool, typer.Option(help="Ask GET / of every TCP port as soon as it listens.")] = True,
-    host_exec: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CMD",
-            help="Shell command to run on this host against the container, which is described in "
-            "SLIMTRACE_ADDRESS, SLIMTRACE_PORT, SLIMTRACE_PORTS, SLIMTRACE_PID and SLIMTRACE_CONTAINER. "
-            "May be repeated.",
-        ),
-    ] = None,
-    exec_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--exec",
-            metavar="CMD",
-            help="Command to run inside the container; what it needs itself stays out of the slim image. "
-            "May be repeated.",
-        ),
-    ] = None,
-    ready_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long to wait for a port or an end.")
-    ] = 60,
-    stop_timeout: Annotated[
-        int, typer.Option(metavar="SECONDS", min=1, help="How long the container may take to stop.")
-    ] = 10,
-    entrypoint: Annotated[
-        str | None, typer.Option(metavar="CMD", help="Run it with another entrypoint while tracing.")
-    ] = None,
-    cmd: Annotated[
-        str | None, typer.Option(metavar="ARGS", help="Run it with other arguments while tracing.")
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--env", "-e", metavar="NAME=VALUE", help="Set a variable while tracing. May be repeated."
-        ),
-    ] = None,
-    user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Run it as another user.")] = "",
-    workdir: Annotated[
-        str, typer.Option("--workdir", "-w", metavar="DIR", help="Run it in another directory.")
-    ] = "",
-    volume: Annotated[
-        list[str] | None,
-        typer.Option("--volume", "-v", metavar="SOURCE:PATH", help="Mount a volume. May be repeated."),
-    ] = None,
-    network: Annotated[str, typer.Option(metavar="NAME", help="Connect it to this network.")] = "",
-    include_path: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="Keep this file or directory with all below. May be repeated."),
-    ] = None,
-    include_bin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Keep this program with all it needs. May be repeated."),
-    ] = None,
-    include_shell: Annotated[bool, typer.Option("--include-shell", help="Keep the image's shell.")] = False,
-    exclude_pattern: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Drop what matches, ** crossing directories. May be repeated."),
-    ] = None,
-    artifacts: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for the artifacts. [default: slimtrace-artifacts/IMAGE]"),
-    ] = None,
-    remove_file_artifacts: Annotated[
-        bool, typer.Option("--remove-file-artifacts", help="Write no artifacts, only the image.")
-    ] = False,
+    tag: Tag = "",
+    from_: From = None,
+    continue_after: ContinueAfter = "probe",
+    http_probe: HttpProbe = True,
+    host_exec: HostExec = None,
+    exec_: Exec = None,
+    ready_timeout: ReadyTimeout = 60,
+    stop_timeout: StopTimeout = 10,
+    entrypoint: Entrypoint = None,
+    cmd: Cmd = None,
+    env: Env = None,
+    user: User = "",
+    workdir: Workdir = "",
+    volume: Volume = None,
+    network: Network = "",
+    include_path: IncludePath = None,
+    include_bin: IncludeBin = None,
+    include_shell: IncludeShell = False,
+    exclude_pattern: ExcludePattern = None,
+    artifacts: Artifacts = None,
+    remove_file_artifacts: RemoveFileArtifacts = False,
     pull: Pull = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 13 when the result has doubts.")
-    ] = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Trace IMAGE's container and make a slim image and security profiles of what it needs."""
-    from slimtrace import pipeline
-    from slimtrace.engine import Launch
-    from slimtrace.observe.plan import Plan, Until
-    from slimtrace.present import live, summary
-    from slimtrace.reason.rules import Rules
+    with signals.deferred():
+        from slimtrace import pipeline
+        from slimtrace.observe.plan import Plan, Until
+        from slimtrace.present import live, summary
+        from slimtrace.reason.rules import Rules
 
-    launch = Launch(
-        entrypoint=None if entrypoint is None else words("--entrypoint", entrypoint),
-        cmd=None if cmd is None else words("--cmd", cmd),
-        env=dict(variable(item) for item in env or ()),
-        user=user,
-        workdir=workdir,
-        binds=tuple(volume or ()),
-        network=network,
-    )
+    if not image and not from_:
+        raise SlimtraceError("cannot build nothing", "name an image, or captures with --from", Exit.USAGE)
     plan = Plan(
-        launch=launch,
+        launch=launch(entrypoint, cmd, env, user, workdir, volume, network),
         until=Until.parse(continue_after),
         http_probe=http_probe,
         host_execs=tuple(host_exec or ()),
-        execs=tuple(exec_ or ()),
+        execs=commands(exec_),
         ready_seconds=ready_timeout,
         stop_seconds=stop_timeout,
     )
@@ -168,7 +188,7 @@ def build(
         include_shell=include_shell,
         exclude_patterns=tuple(exclude_pattern or ()),
     )
-    request: Request = pipeline.Request(
+    request = pipeline.Request(
         reference=image,
         tag=tag,
         plan=plan,
@@ -176,19 +196,97 @@ def build(
         artifacts=artifacts,
         keep_artifacts=not remove_file_artifacts,
         pull=pull,
+        captures=tuple(from_ or ()),
     )
-    with live.screen(json=as_json) as screen:
-        report = pipeline.build(request, screen)
-    if as_json:
-        typer.echo(json.dumps(report.to_json()))
-    else:
-        summary.summary(report)
+    with signals.deferred():
+        with live.screen(json=as_json) as screen:
+            report = pipeline.build(request, screen)
+        if as_json:
+            typer.echo(json.dumps(report.to_json()))
+        else:
+            summary.summary(report)
+        signals.forget()  # the image is made: what arrived while this was told came too late
     if strict and report.doubts:
         raise SlimtraceError(
             f"cannot vouch for {report.slim.reference}: the result has {len(report.doubts)} doubts",
             "they are in the report; without --strict they are no failure",
             Exit.DOUBTFUL,
         )
+
+
+@app.command()
+def record(
+    image: Annotated[str, typer.Argument(metavar="[IMAGE]", help="Image to run and record.")] = "",
+    container: Annotated[
+        str, typer.Option(metavar="ID", help="Watch this container, which runs already and is left running.")
+    ] = "",
+    cgroup: Annotated[
+        str, typer.Option(metavar="PATH", help="Watch what runs in this cgroup, of whichever runtime.")
+    ] = "",
+    output: OutputFolder = Path("slimtrace-capture"),
+    continue_after: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN",
+            help="As for build. [default: probe for an image, else until Ctrl-C or its end]",
+        ),
+    ] = "",
+    http_probe: HttpProbe = True,
+    host_exec: HostExec = None,
+    exec_: Exec = None,
+    ready_timeout: ReadyTimeout = 60,
+    stop_timeout: StopTimeout = 10,
+    entrypoint: Entrypoint = None,
+    cmd: Cmd = None,
+    env: Env = None,
+    user: User = "",
+    workdir: Workdir = "",
+    volume: Volume = None,
+    network: Network = "",
+    pull: Pull = False,
+) -> None:
+    """Record what a container does, into a capture for `build --from` and `merge`. Ctrl-C ends and keeps it."""
+    from slimtrace import pipeline
+    from slimtrace.observe.plan import Plan, Until
+    from slimtrace.present import live, summary
+
+    if sum(map(bool, (image, container, cgroup))) != 1:
+        raise SlimtraceError(
+            "cannot tell what to record", "name one: an IMAGE, --container ID, or --cgroup PATH", Exit.USAGE
+        )
+    until = Until.parse(continue_after or ("probe" if image else "exit"))
+    if not image and until.mode == "probe":
+        raise SlimtraceError("cannot probe what it did not start", "say exit, enter or SECONDS", Exit.USAGE)
+    with live.screen() as screen, stopped_by_interrupt() as stop:
+        if container:
+            capture = pipeline.attach(container, until, output, screen, stop)
+        elif cgroup:
+            capture = pipeline.watch_cgroup(cgroup, until, output, screen, stop)
+        else:
+            plan = Plan(
+                launch=launch(entrypoint, cmd, env, user, workdir, volume, network),
+                until=until,
+                http_probe=http_probe,
+                host_execs=tuple(host_exec or ()),
+                execs=commands(exec_),
+                ready_seconds=ready_timeout,
+                stop_seconds=stop_timeout,
+            )
+            request = pipeline.Request(reference=image, plan=plan, pull=pull)
+            capture = pipeline.record(request, output, screen, stop)
+    summary.captured(capture, output)
+
+
+@app.command()
+def merge(
+    captures: Annotated[list[Path], typer.Argument(metavar="CAPTURE...", help="Captures of one image.")],
+    output: OutputFolder = Path("slimtrace-capture"),
+) -> None:
+    """Make one capture of several: what any of them saw."""
+    from slimtrace import pipeline
+    from slimtrace.present import summary
+
+    summary.captured(pipeline.merge(captures, output), output)
 
 
 @app.command()
@@ -212,12 +310,43 @@ def doctor() -> None:
         raise typer.Exit(Exit.KERNEL)
 
 
+def launch(
+    entrypoint: str | None,
+    cmd: str | None,
+    env: list[str] | None,
+    user: str,
+    workdir: str,
+    volume: list[str] | None,
+    network: str,
+) -> "Launch":
+    """How the container is to differ from what its image says."""
+    from slimtrace.engine import Launch
+
+    return Launch(
+        entrypoint=None if entrypoint is None else words("--entrypoint", entrypoint),
+        cmd=None if cmd is None else words("--cmd", cmd),
+        env=dict(variable(item) for item in env or ()),
+        user=user,
+        workdir=workdir,
+        binds=tuple(volume or ()),
+        network=network,
+    )
+
+
 def words(option: str, text: str) -> tuple[str, ...]:
     """A command as words, split as a shell would. Raises SlimtraceError (USAGE) for an open quote."""
     try:
         return tuple(shlex.split(text))
     except ValueError as problem:
         raise SlimtraceError(f"cannot read {option} {text!r}: {problem}", "close it", Exit.USAGE) from problem
+
+
+def commands(given: list[str] | None) -> tuple[str, ...]:
+    """The commands of --exec, if each can be split and has a program. Raises SlimtraceError (USAGE)."""
+    for text in given or ():
+        if not words("--exec", text):
+            raise SlimtraceError("cannot run an empty --exec", "--exec CMD", Exit.USAGE)
+    return tuple(given or ())
 
 
 def variable(item: str) -> tuple[str, str]:
@@ -230,45 +359,76 @@ def variable(item: str) -> tuple[str, str]:
     return name, value if equals else os.environ.get(name, "")
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(signal.Signals(number).name)
+@contextmanager
+def stopped_by_interrupt() -> Iterator[Event]:
+    """Ctrl-C sets the event instead of ending the program; a second one ends it."""
+    stop = Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            _interrupt(number, frame)  # never comes back
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_interrupt = signals.raise_once(Interrupted)
 
 
 def run(program: Callable[[], object]) -> int:
     """Run a verb to its exit code; the one catcher of errors."""
-    from slimtrace.present import summary
-
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals.ENDING:
             signal.signal(number, _interrupt)
-        result = program()
+        try:
+            result = program()
+        finally:
+            signals.ignore()  # the interpreter's own end is not to be broken into
     except SlimtraceError as problem:
-        summary.error(problem)
+        _tell(problem)
         return problem.exit_code
+    except Interrupted as interrupted:
+        _tell(interrupted.told())
+        return interrupted.exit_code
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone: there is nobody to tell
         return Exit.OK
+    except Exception:
+        lost = signals.raised()
+        if not isinstance(lost, Interrupted):
+            raise
+        _tell(lost.told())
+        return lost.exit_code
     return result if isinstance(result, int) else Exit.OK
 
 
+def _tell(problem: SlimtraceError) -> None:
+    from slimtrace.present import summary
+
+    summary.error(problem)
+
+
 def main() -> None:
-    """The entry point. Click's own complaints about the command line are exit code 2."""
-    import click
+    """Click's own complaints about the command line are exit code 2."""
+    # typer's newer releases bring a click of their own, which is reached in no public way but this
+    kinds = typer.BadParameter.__mro__
+    complaint: type[Exception] = next(kind for kind in kinds if kind.__name__ == "ClickException")
 
     def program() -> object:
         try:
             return app(standalone_mode=False)
-        except click.exceptions.ClickException as problem:
+        except complaint as problem:
+            said = str(getattr(problem, "format_message", problem.__str__)())
             raise SlimtraceError(
-                f"cannot understand the command: {problem.format_message().rstrip('.')}",
+                f"cannot understand the command: {said.rstrip('.')}",
                 "`slimtrace --help`, or --help behind a verb, tells how",
                 Exit.USAGE,
             ) from problem
-        except click.exceptions.Abort:
+        except typer.Abort:
             raise Interrupted("SIGINT") from None
 
     sys.exit(run(program))
-
-
-if __name__ == "__main__":
-    main()

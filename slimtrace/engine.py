@@ -6,12 +6,13 @@ removes this process's containers, and `sweep` removes those of processes that a
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from slimtrace import owner
-from slimtrace.engine_errors import check, no_image, runtime_reason, signals_deferred, speaking
+from slimtrace import owner, signals
+from slimtrace.engine_errors import check, no_image, runtime_reason, speaking
 from slimtrace.engine_values import EngineInfo, ExecResult, Launch, State, history
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.image import Image
@@ -55,7 +56,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with signals_deferred():
+            with signals.deferred():
                 self._remove_all(lambda name: name == owner.current())
         except SlimtraceError:
             if error is None:  # the first failure is the one to tell
@@ -121,7 +122,10 @@ class Engine:
         if driver.get("Name") != "overlay2" or not data.get("UpperDir") or self.info().remapped:
             return ()
         found = (data["UpperDir"], *filter(None, (data.get("LowerDir") or "").split(":")))
-        return found if all(Path(directory).is_dir() for directory in found) else ()
+        try:
+            return found if all(Path(directory).is_dir() for directory in found) else ()
+        except PermissionError:  # we are not root: `info` has no need of them
+            return ()
 
     def image_id(self, reference: str) -> str | None:
         """The ``sha256:…`` of an image, None if the engine does not have it."""
@@ -144,11 +148,14 @@ class Engine:
         return self.image(reference)
 
     def load(self, archive: Path | Iterable[bytes]) -> str:
-        """Load an image archive, given as a file or as its bytes piece by piece; the image's id."""
+        """Load an image archive, given as a file or as its bytes piece by piece; the image's id.
+
+        A signal breaks in only while the archive is incomplete: once the engine has all of it, it finishes
+        the work whether we wait or not, so we wait, and know what there is to undo."""
         stream = _pieces(archive) if isinstance(archive, Path) else iter(archive)
         name = ""
-        with speaking("load the image"):
-            for line in self._patient.load_image(stream):
+        with speaking("load the image"), signals.deferred():
+            for line in self._patient.load_image(_breakable(stream)):
                 check(line, "load the image")
                 text = str(line.get("stream", "")).strip()
                 if text.startswith(("Loaded image: ", "Loaded image ID: ")):
@@ -176,6 +183,30 @@ class Engine:
             except NotFound:
                 return
 
+    @contextmanager
+    def keeping(self, reference: str) -> Iterator[None]:
+        """If the block fails, the name `reference` means again what it meant before: nothing, or its image."""
+        before = self.image_id(reference)
+        try:
+            yield
+        except BaseException:
+            with signals.deferred(), suppress(SlimtraceError):  # the first failure is the one to tell
+                self._restore(reference, before)
+            raise
+
+    def _restore(self, reference: str, before: str | None) -> None:
+        now = self.image_id(reference)
+        if now is None or now == before:
+            return
+        if before is None:
+            self.remove_image(reference)
+            return
+        self.tag(before, reference)
+        with speaking(f"inspect the image {now!r}"):
+            nameless = not self._api.inspect_image(now).get("RepoTags")
+        if nameless:
+            self.remove_image(now)
+
     # Containers
 
     def create(self, image: str, launch: Launch | None = None) -> str:
@@ -194,7 +225,7 @@ class Engine:
                 read_only=launch.read_only or None,
             )
             # A signal between the engine's work and its answer would leave a container nobody knows of.
-            with signals_deferred():
+            with signals.deferred():
                 try:
                     made = self._patient.create_container(
                         image,
@@ -251,6 +282,27 @@ class Engine:
             finished=state.get("FinishedAt") or "",
             health=(state.get("Health") or {}).get("Status") or "",
         )
+
+    def running(self, container: str) -> tuple[str, int]:
+        """The image of a container that runs (its name where it still has that, else its id) and its host pid,
+        by the container's name or id. Raises SlimtraceError: NO_IMAGE for a container that is not there,
+        START_FAILED for one that does not run."""
+        from docker.errors import NotFound
+
+        with speaking(f"inspect the container {container!r}"):
+            try:
+                found = self._api.inspect_container(container)
+            except NotFound:
+                raise SlimtraceError(
+                    f"cannot find the container {container!r}", "docker ps shows what runs", Exit.NO_IMAGE
+                ) from None
+        pid = int((found.get("State") or {}).get("Pid") or 0)
+        if not pid:
+            raise SlimtraceError(
+                f"cannot attach to {container}: it does not run", "docker start it", Exit.START_FAILED
+            )
+        name = str((found.get("Config") or {}).get("Image") or "")
+        return name if name and self.image_id(name) == found["Image"] else str(found["Image"]), pid
 
     def mounts(self, container: str) -> tuple[str, ...]:
         """The places in the container where a volume or a directory of the host is mounted, sorted."""
@@ -363,6 +415,12 @@ class Engine:
         for container in found:
             self.remove(container)
         return len(found)
+
+
+def _breakable(stream: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in stream:
+        signals.admit()
+        yield piece
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

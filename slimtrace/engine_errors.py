@@ -1,11 +1,8 @@
 """What can go wrong between slimtrace and the engine, told as SlimtraceError; a part of `engine`."""
 
 import re
-import signal
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import contextmanager
 from typing import Any
 
 from slimtrace.errors import Exit, SlimtraceError
@@ -81,28 +78,3 @@ def runtime_reason(text: str) -> str:
     while match := _PREFIX.match(text):
         text = text[match.end() :]
     return printable(text)[:500]
-
-
-@contextmanager
-def signals_deferred() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block is done, then let them have their effect. In a thread
-    other than the main one, where Python runs no handlers, nothing needs to be held back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-
-    def hold(number: int, frame: FrameType | None) -> None:
-        arrived.append(number)
-
-    before: dict[int, Any] = {}
-    try:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            before[name] = signal.signal(name, hold)
-        yield
-    finally:
-        for number, handler in before.items():
-            with suppress(TypeError):  # None: a handler that was not installed from Python
-                signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(arrived[0])

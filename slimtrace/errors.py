@@ -32,19 +32,33 @@ class Exit(IntEnum):
 class SlimtraceError(Exception):
     """A failure with a message for the user, a hint what to do next, and an exit code.
 
-    `message` is lower case, begins with "cannot" and names the path or id concerned.
+    `message` is lower case, begins with "cannot" and names the path or id concerned. `log` is what the
+    container said last, line by line.
     """
 
-    def __init__(self, message: str, hint: str = "", exit_code: Exit = Exit.BAD_INPUT) -> None:
+    def __init__(
+        self, message: str, hint: str = "", exit_code: Exit = Exit.BAD_INPUT, log: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+        self.log = log
 
 
-class Interrupted(SlimtraceError):
-    """Ctrl-C or SIGTERM arrived; everything that was set up is taken down on the way out."""
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM arrived; everything that was set up is taken down on the way out.
+
+    It can arrive anywhere, also where an Exception is expected and survived: an ELF file that is none, a
+    server that does not answer. Hence, like KeyboardInterrupt, it is none.
+    """
 
     def __init__(self, signal_name: str) -> None:
-        code = Exit.TERMINATED if signal_name == "SIGTERM" else Exit.INTERRUPTED
-        super().__init__(f"cannot go on: {signal_name} received", "nothing was left behind", code)
+        super().__init__(signal_name)
+        self.exit_code = Exit.TERMINATED if signal_name == "SIGTERM" else Exit.INTERRUPTED
+
+    def told(self) -> SlimtraceError:
+        """The same for the user."""
+        return SlimtraceError(
+            f"cannot go on: {self.args[0]} received", "nothing was left behind", self.exit_code
+        )

@@ -1,30 +1,34 @@
 """The story: one short recipe per verb, no logic."""
 
 import re
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 
-from slimtrace import __version__, store
+from slimtrace import __version__, signals, store
 from slimtrace.assemble import archive, artifacts
 from slimtrace.assemble.layer import Layer, write_layer
-from slimtrace.engine import Engine
+from slimtrace.engine import Engine, EngineInfo
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.facts.capture import Capture
+from slimtrace.facts.capture import Answers, Capture, Contents
 from slimtrace.facts.feature import FeatureResult
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
 from slimtrace.facts.selection import Selection
+from slimtrace.facts.tree import Entry, FileTree, Kind
+from slimtrace.observe import attach as attachment
 from slimtrace.observe import doctor as examination
 from slimtrace.observe import kernel, probes, workplace
-from slimtrace.observe.plan import Plan
+from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.observe.rootfs import ImageContents, Rootfs
 from slimtrace.present.live import Screen
 from slimtrace.reason import apparmor, dockerfile, graph, seccomp
-from slimtrace.reason.imageconfig import Edits, image_config, slim_reference
+from slimtrace.reason import merge as merging
+from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text
 from slimtrace.reason.rules import Rules
 from slimtrace.reason.select import select
@@ -35,7 +39,8 @@ ARTIFACTS = Path("slimtrace-artifacts")
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a build is asked to do. `tag` is the slim image's name, by default the image's with ``.slim``;
-    `artifacts` the folder for the artifacts, by default ``slimtrace-artifacts/IMAGE`` here."""
+    `artifacts` the folder for the artifacts, by default ``slimtrace-artifacts/IMAGE`` here. With `captures`
+    nothing is run; `reference` may then be empty."""
 
     reference: str
     tag: str = ""
@@ -45,59 +50,189 @@ class Request:
     artifacts: Path | None = None
     keep_artifacts: bool = True
     pull: bool = False
+    captures: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a recipe works with: the engine, the image and its files, and a place for what is temporary."""
+
+    engine: Engine
+    image: Image
+    place: workplace.Workplace
+    rootfs: Rootfs
+    tree: FileTree
 
 
 def build(request: Request, screen: Screen) -> Report:
-    """Trace the image, slim it, load the slim image, write the artifacts."""
-    with ExitStack() as stack:
-        screen.plan("prepare", "read files", "load probes", "run", "decide", "assemble", "describe")
+    """Trace the image (or take captures of it), slim it, load the slim image, write the artifacts."""
+    with signals.deferred(), ExitStack() as stack:
+        with signals.admitted():
+            check(request)
+            if request.captures:
+                screen.plan("prepare", "read files", "decide", "describe", "assemble")
+                bench, outcome = recall(request, stack, screen)
+            else:
+                screen.plan("prepare", "read files", "load probes", "run", "decide", "describe", "assemble")
+                bench, outcome = observe(request, stack, screen)
+            signals.admit()
+            with screen.phase("decide"):
+                contents = ImageContents(bench.rootfs)
+                capture = Capture(bench.image, bench.tree, outcome.trace, contents)
+                selection = select(graph.build(capture, request.rules), capture, request.rules)
+            with screen.phase("describe"):
+                files = describe(capture, selection)
+            signals.admit()
+            with screen.phase("assemble"):
+                tag = request.tag or slim_reference(bench.image.reference, bench.image.tags)
+                stack.enter_context(bench.engine.keeping(tag))
+                layer, slim = assemble(request, bench, selection, tag)
+                screen.kept(layer.file_bytes, layer.entries)
+        report = write(request, capture, selection, outcome, slim, files, screen)
+        signals.forget()  # it is done: what arrived meanwhile came too late
+        return report
+
+
+def record(request: Request, output: Path, screen: Screen, stop: Event | None = None) -> Capture:
+    """Run and drive the image as build does, and keep the capture in the folder `output`. `stop` ends the
+    recording early."""
+    with signals.deferred(), ExitStack() as stack, signals.admitted():
+        screen.plan("prepare", "read files", "load probes", "run", "write")
+        bench, outcome = observe(request, stack, screen, stop)
+        return keep(bench.image, bench.tree, outcome, ImageContents(bench.rootfs), output, screen)
+
+
+def attach(container: str, until: Until, output: Path, screen: Screen, stop: Event) -> Capture:
+    """Watch a container that runs; it is left running."""
+    with signals.deferred(), ExitStack() as stack, signals.admitted():
+        screen.plan("prepare", "read files", "load probes", "watch", "write")
         with screen.phase("prepare"):
             kernel.require_root()
             engine = stack.enter_context(Engine.connect())
             sweep(engine, screen)
-            image = engine.pull(request.reference) if request.pull else engine.image(request.reference)
-            require_cgroup2(engine)
+            require_cgroup2(engine.info())
+            reference, pid = engine.running(container)
+            image, target = engine.image(reference), attachment.of_process(pid, container)
+        bench = open_image(engine, image, stack, screen)
+        outcome = watch(target, until, stack, screen, stop)
+        return keep(image, bench.tree, outcome, ImageContents(bench.rootfs), output, screen)
+
+
+def watch_cgroup(path: str, until: Until, output: Path, screen: Screen, stop: Event) -> Capture:
+    """Watch whatever runs in a cgroup, of any runtime; its image is not known."""
+    with signals.deferred(), ExitStack() as stack, signals.admitted():
+        screen.plan("prepare", "load probes", "watch", "write")
+        with screen.phase("prepare"):
+            kernel.require_root()
+            target = attachment.of_path(path)
+        outcome = watch(target, until, stack, screen, stop)
+        image = Image(id="", reference=path, architecture=kernel.architecture())
+        return keep(image, FileTree({"/": Entry("/", Kind.DIR, 0o755)}), outcome, Answers(), output, screen)
+
+
+def merge(folders: Sequence[Path], output: Path) -> Capture:
+    """Several captures of one image as one, in the folder `output`."""
+    capture = merging.merge([store.load(folder) for folder in folders])
+    artifacts.write(output, store.pack(capture))
+    return capture
+
+
+def observe(
+    request: Request, stack: ExitStack, screen: Screen, stop: Event | None = None
+) -> tuple[Bench, Outcome]:
+    """Run the image's container and watch it. The programs are compiled while the files are read."""
+    with screen.phase("prepare"):
+        kernel.require_root()
+        engine = stack.enter_context(Engine.connect())
+        sweep(engine, screen)
+        require_cgroup2(engine.info())
+        image = engine.pull(request.reference) if request.pull else engine.image(request.reference)
+        recorder, loading = start_loading(stack)
+    bench = open_image(engine, image, stack, screen)
+    with screen.phase("load probes"):
+        loading.result()
+    with screen.phase("run", ours=False):
+        screen.watch(recorder.tally)
+        outcome = recorder.record(engine, image, request.plan, screen.note, stop)
+        screen.watch(None)
+    return bench, outcome
+
+
+def recall(request: Request, stack: ExitStack, screen: Screen) -> tuple[Bench, Outcome]:
+    """What captures tell, in place of a run; only the image's files are looked at."""
+    with screen.phase("prepare"):
+        kernel.require_root()
+        capture = merging.merge([store.load(folder) for folder in request.captures])
+        if not capture.image.id:
+            raise SlimtraceError(
+                f"cannot build from a capture of {capture.image.reference}: its image is not known",
+                "record the image, or its container with --container",
+            )
+        engine = stack.enter_context(Engine.connect())
+        sweep(engine, screen)
+        image = engine.image(request.reference or capture.image.id)
+        if image.id != capture.image.id:
+            raise SlimtraceError(
+                f"cannot build {image.reference}: the capture is of another image, {capture.image.reference} "
+                f"({merging.short(capture)})",
+                "record the image as it is now",
+            )
+        if not request.reference:
+            image = replace(image, reference=capture.image.reference)
+    bench = open_image(engine, image, stack, screen)
+    return bench, Outcome(capture.trace, (), 0, None, None, 0.0)
+
+
+def open_image(engine: Engine, image: Image, stack: ExitStack, screen: Screen) -> Bench:
+    """The image's files, readable."""
+    with screen.phase("read files") as step:
+        with signals.deferred():
             place = stack.enter_context(workplace.Workplace())
-            recorder = Recorder()
-            stack.callback(recorder.close)
-            loading = stack.enter_context(ThreadPoolExecutor(1)).submit(recorder.load)
-        with screen.phase("read files") as step:
-            rootfs = stack.enter_context(Rootfs(image, engine, place.path))
-            tree = rootfs.scan()
-            step.detail = f"{len(tree)} files"
-        with screen.phase("load probes"):
-            loading.result()
-        with screen.phase("run", ours=False):
-            screen.watch(recorder.tally)
-            outcome = recorder.record(engine, image, request.plan, screen.note)
-            screen.watch(None)
-        with screen.phase("decide"):
-            capture = Capture(image, tree, outcome.trace, ImageContents(rootfs))
-            selection = select(graph.build(capture, request.rules), capture, request.rules)
-        with screen.phase("assemble"):
-            layer, slim = assemble(request, engine, capture, selection, rootfs, place)
-            screen.kept(layer.file_bytes, layer.entries)
-        with screen.phase("describe"):
-            files = describe(capture, selection)
-        return write(request, capture, selection, outcome, slim, files, screen)
+        rootfs = stack.enter_context(Rootfs(image, engine, place.path))
+        tree = rootfs.scan()
+        step.detail = f"{len(tree)} files"
+    return Bench(engine, image, place, rootfs, tree)
 
 
-def assemble(
-    request: Request,
-    engine: Engine,
-    capture: Capture,
-    selection: Selection,
-    rootfs: Rootfs,
-    place: workplace.Workplace,
-) -> tuple[Layer, Image]:
+def start_loading(stack: ExitStack) -> tuple[Recorder, "Future[None]"]:
+    """A recorder whose programs are being compiled in the background."""
+    recorder = Recorder()
+    stack.callback(recorder.close)
+    return recorder, stack.enter_context(ThreadPoolExecutor(1)).submit(recorder.load)
+
+
+def watch(target: attachment.Target, until: Until, stack: ExitStack, screen: Screen, stop: Event) -> Outcome:
+    """Watch a cgroup that is there already."""
+    with screen.phase("load probes"):
+        recorder, loading = start_loading(stack)
+        loading.result()
+    with screen.phase("watch", ours=False):
+        screen.watch(recorder.tally)
+        outcome = recorder.watch(target, until, stop, screen.note)
+        screen.watch(None)
+    return outcome
+
+
+def keep(
+    image: Image, tree: FileTree, outcome: Outcome, contents: Contents, output: Path, screen: Screen
+) -> Capture:
+    """Write a capture; what the decisions will ask of the files' content is asked now."""
+    with screen.phase("write"):
+        capture = Capture(image, tree, outcome.trace, contents)
+        graph.build(capture)
+        artifacts.write(output, store.pack(capture))
+    return capture
+
+
+def assemble(request: Request, bench: Bench, selection: Selection, tag: str) -> tuple[Layer, Image]:
     """Write the layer, load it with the image's configuration under the slim name."""
-    place.need(sum(capture.tree[path].size for path in selection.kept) + (64 << 20))
-    file = place.path / "layer.tar"
-    layer = write_layer(rootfs, capture.tree, selection.kept, file)
-    config = image_config(capture.image, (layer.diff_id,), request.edits)
-    tag = request.tag or slim_reference(capture.image.reference, capture.image.tags)
-    engine.load(archive.archive(file, layer, config, [tag]))
-    return layer, engine.image(tag)
+    image, tree = bench.image, bench.tree
+    bench.place.need(sum(tree[path].size for path in selection.kept) + (64 << 20))
+    file = bench.place.path / "layer.tar"
+    layer = write_layer(bench.rootfs, tree, selection.kept, file)
+    config = image_config(image, (layer.diff_id,), request.edits)
+    bench.engine.load(archive.archive(file, layer, config, [tag]))
+    return layer, bench.engine.image(tag)
 
 
 def describe(capture: Capture, selection: Selection) -> dict[str, bytes | str]:
@@ -119,7 +254,7 @@ def write(
     screen: Screen,
 ) -> Report:
     """The report, and with it the folder of artifacts."""
-    folder = request.artifacts or ARTIFACTS / folder_name(request.reference)
+    folder = request.artifacts or default_folder(capture.image.reference)
     kept = kept_files(selection, capture.tree)
     trace = outcome.trace
     where = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
@@ -127,7 +262,7 @@ def write(
         version=__version__,
         command="build",
         fat=ImageFigures(capture.image.reference, capture.image.id, capture.image.size, len(capture.tree)),
-        slim=ImageFigures(slim.tags[0] if slim.tags else slim.id, slim.id, slim.size, len(kept)),
+        slim=ImageFigures(slim.reference, slim.id, slim.size, len(kept)),
         phases=screen.phases,
         probes=outcome.probes,
         ports=tuple(sorted({listen.port for listen in trace.listens})),
@@ -185,16 +320,27 @@ def sweep(engine: Engine, screen: Screen) -> None:
         screen.note(f"removed what a killed run had left: containers {containers}, work directories {places}")
 
 
-def require_cgroup2(engine: Engine) -> None:
+def require_cgroup2(info: EngineInfo) -> None:
     """Raises SlimtraceError (KERNEL) where the engine puts containers into v1 cgroups."""
-    if engine.info().cgroup_version != "2":
+    if info.cgroup_version != "2":
         raise SlimtraceError(
             "cannot trace: the container engine uses cgroup v1",
-            "boot with systemd.unified_cgroup_hierarchy=1, or start the engine as docs/hybrid-cgroups.md says",
+            "boot with systemd.unified_cgroup_hierarchy=1, or start the engine with cgroup2 at /sys/fs/cgroup",
             Exit.KERNEL,
         )
 
 
-def folder_name(reference: str) -> str:
-    """An image's name as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", reference).strip("-.") or "image"
+def check(request: Request) -> None:
+    """Raise now what would otherwise be found wrong only at the end."""
+    kernel.require_root()
+    if request.tag and not is_reference(request.tag):
+        raise SlimtraceError(
+            f"cannot name the slim image {request.tag!r}: that is no image name", "--tag NAME:TAG", Exit.USAGE
+        )
+    if request.keep_artifacts and (request.artifacts or request.reference):
+        artifacts.check(request.artifacts or default_folder(request.reference))
+
+
+def default_folder(reference: str) -> Path:
+    """Where the artifacts of an image go: its name as the name of a folder."""
+    return ARTIFACTS / (re.sub(r"[^A-Za-z0-9._-]+", "-", reference).strip("-.") or "image")

@@ -9,14 +9,17 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from slimtrace import signals
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.paths import printable
+from slimtrace.owner import alive, current
 
 SUMS = "SHA256SUMS"  # also what tells a folder of ours, and in it our files, from others
 _RENAME_EXCHANGE = 2
@@ -28,14 +31,15 @@ def write(folder: Path, files: Mapping[str, bytes | str]) -> None:
     """Write `files` (by name, which may have one folder in front: ``capture/tree.jsonl.gz``) as `folder`, with
     their checksums in SHA256SUMS (sha256sum(1) reads it). Raises SlimtraceError if `folder` is a symlink, is
     no directory, or holds files that an earlier call did not write; NO_SPACE for a full disk."""
+    folder = folder.absolute()
     content = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
     lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(content.items())]
     content[SUMS] = "".join(lines).encode()
     owner = _user()
-    with _parent(folder, owner) as parent:
+    with signals.deferred(), _parent(folder, owner) as parent:
         exists = _refuse_foreign(folder, parent)
-        temporary = f".{folder.name}.{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True, dir_fd=parent)
+        _sweep(folder, parent)
+        temporary = _temporary(folder)
         try:
             _fill(parent, temporary, content, owner)
             if exists:
@@ -46,13 +50,48 @@ def write(folder: Path, files: Mapping[str, bytes | str]) -> None:
             shutil.rmtree(temporary, ignore_errors=True, dir_fd=parent)
 
 
+def check(folder: Path) -> None:
+    """Raise now what `write` would raise, as far as it can be known before there is anything to write; and
+    remove what a killed `write` has left."""
+    folder = folder.absolute()
+    if folder.name in ("", ".."):
+        raise SlimtraceError(
+            f"cannot write the artifacts {printable(str(folder))}: it is not a folder of its own",
+            "choose another folder with --artifacts",
+        )
+    nearest = next(above for above in folder.parents if os.path.lexists(above))
+    attempt = nearest / _temporary(folder)
+    with signals.deferred(), _telling(folder):
+        attempt.mkdir()
+        attempt.rmdir()
+    if nearest == folder.parent:
+        with _parent(folder, None) as parent:
+            _refuse_foreign(folder, parent)
+            _sweep(folder, parent)
+
+
 def remove(folder: Path) -> None:
     """Remove a folder that `write` has made; nothing happens if it is not there."""
+    folder = folder.absolute()
     if not folder.parent.is_dir():
         return
     with _parent(folder, None) as parent:
         if _refuse_foreign(folder, parent):
             shutil.rmtree(folder.name, dir_fd=parent)
+
+
+def _temporary(folder: Path) -> str:
+    """The name of the folder while it is being made, which tells by whom."""
+    return f".{folder.name}.{current().replace(':', '-')}"
+
+
+def _sweep(folder: Path, parent: int) -> None:
+    """Remove the unfinished folders of processes that are gone."""
+    pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)-(\d+)(\.old)?")
+    for name in os.listdir(parent):
+        match = pattern.fullmatch(name)
+        if match and not alive(f"{match[1]}:{match[2]}"):
+            shutil.rmtree(name, ignore_errors=True, dir_fd=parent)
 
 
 def _user() -> tuple[int, int] | None:
@@ -64,7 +103,7 @@ def _user() -> tuple[int, int] | None:
 @contextmanager
 def _parent(folder: Path, owner: tuple[int, int] | None) -> Iterator[int]:
     """The directory above `folder`, made if need be; OSErrors inside become SlimtraceErrors."""
-    try:
+    with _telling(folder):
         missing = [above for above in folder.absolute().parents if not above.exists()]
         for above in reversed(missing):
             above.mkdir(exist_ok=True)
@@ -76,6 +115,12 @@ def _parent(folder: Path, owner: tuple[int, int] | None) -> Iterator[int]:
             yield parent
         finally:
             os.close(parent)
+
+
+@contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise SlimtraceError(
@@ -99,7 +144,7 @@ def _refuse_foreign(folder: Path, parent: int) -> bool:
     here = os.open(folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         ours = {name.partition("/")[0] for name in _summed(here)}
-        foreign = sorted(set(os.listdir(here)) - ours)  # noqa: PTH208  # a descriptor, not a path
+        foreign = sorted(set(os.listdir(here)) - ours)  # a descriptor, not a path
     finally:
         os.close(here)
     if foreign:

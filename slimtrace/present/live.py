@@ -184,7 +184,16 @@ class LiveScreen(Screen):
 def screen(json: bool = False, stream: TextIO | None = None) -> Screen:
     """The screen for this run, on `stream` (default stderr). With `json` a program is reading: plain."""
     where = stream or sys.stderr
-    return LiveScreen(where) if not json and _lively(where, os.environ) else Screen(where)
+    return LiveScreen(where) if not json and _lively(where, os.environ) else Screen(_own(where))
+
+
+def _own(stream: TextIO) -> TextIO:
+    """The stream by a descriptor of its own: while BPF programs are compiled, descriptor 2 is turned away to
+    catch what bcc prints, and lines must not vanish with it."""
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="backslashreplace")
+    except (OSError, ValueError):
+        return stream  # it is no file
 
 
 def _lively(stream: TextIO, environment: Mapping[str, str]) -> bool:

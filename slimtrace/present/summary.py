@@ -3,11 +3,12 @@
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TextIO
 
 from slimtrace.errors import SlimtraceError
-from slimtrace.facts.events import Doubt
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.events import Doubt, Phase
 from slimtrace.facts.feature import FeatureResult, missing
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
@@ -22,6 +23,11 @@ _STATE_TONES: dict[str, Tone] = {"yes": "good", "no": "bad", "unknown": "warn"}
 def summary(report: Report, stream: TextIO | None = None) -> None:
     """Print what a build came to, and what to run next."""
     write(_summary(report), stream or sys.stdout)
+
+
+def captured(capture: Capture, folder: Path, stream: TextIO | None = None) -> None:
+    """Print what a recording, or a merge of several, holds, and what can be done with it."""
+    write(_captured(capture, folder), stream or sys.stdout)
 
 
 def describe(image: Image, dockerfile: str, stream: TextIO | None = None) -> None:
@@ -40,6 +46,10 @@ def error(problem: SlimtraceError, stream: TextIO | None = None) -> None:
     write_line(f"slimtrace: {printable(problem.message)}", where)
     if problem.hint:
         write_line(f"hint: {printable(problem.hint)}", where)
+    if problem.log:
+        write_line("its last lines:", where)
+    for line in problem.log:
+        write_line(f"  {printable(line)}", where)
 
 
 def _summary(report: Report) -> list[Section]:
@@ -128,6 +138,25 @@ def _run_command(report: Report) -> str:
         if PurePath(where).name == "seccomp.json":
             words += ["--security-opt", f"seccomp={where}"]
     return shlex.join([*words, report.slim.reference])
+
+
+def _captured(capture: Capture, folder: Path) -> list[Section]:
+    trace = capture.trace
+    calls = {name for group in trace.calls if group.phase is Phase.APP for name in group.calls}
+    programs = dict.fromkeys(execution.asked for execution in trace.execs)
+    rows = [
+        row("image", capture.image.reference),
+        row("files", f"{len({use.resolved or use.asked for use in trace.uses})}"),
+        row("programs", ", ".join(programs)),
+        row("system calls", f"{len(calls)}"),
+        row("ports", ", ".join(str(port) for port in sorted({listen.port for listen in trace.listens}))),
+        row("lost events", f"{trace.lost}", tone="bad" if trace.lost else ""),
+    ]
+    sections = [Section(f"Capture {folder}", rows), Section("Doubts", _doubts(trace.doubts))]
+    if capture.image.id:
+        command = shlex.join(["slimtrace", "build", "--from", str(folder)])
+        sections.append(Section("Build from it", [row(command)]))
+    return sections
 
 
 def _description(image: Image, dockerfile: str) -> list[Section]:
