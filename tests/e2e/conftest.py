@@ -1,0 +1,82 @@
+"""`slimtrace build` as a user runs it: the installed program, real images, nothing left behind."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from builds import PROGRAM, Build, Done, Program
+from containers import docker, exists
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # A conftest has no pytestmark: everything in this folder traces real containers.
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.requires("bpf", "docker", "images"))
+
+
+@pytest.fixture(scope="session")
+def slimtrace(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """slimtrace("doctor") runs it, in a folder of its own unless `cwd` says where."""
+    elsewhere = tmp_path_factory.mktemp("cwd")
+
+    def run(*words: str, cwd: Path = elsewhere, **environment: str) -> Done:
+        return subprocess.run(
+            [PROGRAM, *words],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def name_for_slim() -> Iterator[Callable[[str], str]]:
+    """name_for_slim("jq") is a name that nobody has; its image goes at the end."""
+    given: list[str] = []
+
+    def name(of: str) -> str:
+        given.append(f"slimtrace-e2e/{of}:{os.getpid()}-{len(given)}")
+        return given[-1]
+
+    yield name
+    if there := [tag for tag in given if exists(tag)]:
+        docker("rmi", "--force", *there)
+
+
+@pytest.fixture(scope="session")
+def build(
+    image: Callable[[str], str],
+    slimtrace: Program,
+    name_for_slim: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Build]:
+    """build("jq", "--include-shell") slims that image once more."""
+
+    def run(name: str, *options: str) -> Build:
+        fat, slim = image(name), name_for_slim(name)
+        artifacts = tmp_path_factory.mktemp(name) / "artifacts"
+        words = ("--json", "--tag", slim, "--artifacts", str(artifacts), *options)
+        return Build(slimtrace("build", *words, fat), fat, slim, artifacts)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def built(build: Callable[..., Build]) -> Callable[[str], Build]:
+    """built("jq") is that image slimmed without options; once a session."""
+    done: dict[str, Build] = {}
+
+    def once(name: str) -> Build:
+        if name not in done:
+            done[name] = build(name)
+        return done[name]
+
+    return once
