@@ -29,7 +29,7 @@ from slimtrace.present.live import Screen
 from slimtrace.reason import apparmor, dockerfile, graph, seccomp
 from slimtrace.reason import merge as merging
 from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference
-from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text
+from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
 from slimtrace.reason.rules import Rules
 from slimtrace.reason.select import select
 
@@ -273,6 +273,7 @@ def write(
         lost=trace.lost,
         calls=len(seccomp.who(trace.calls, bool(capture.image.healthcheck))),
         calls_default=len(seccomp.DEFAULT),
+        capabilities=used_capabilities(trace),
         processes=tuple(dict.fromkeys(printable(execution.asked) for execution in trace.execs)),
         files=kept,
         doubts=selection.doubts,

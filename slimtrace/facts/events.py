@@ -121,6 +121,28 @@ class CallSet:
 
 
 @dataclass(frozen=True, slots=True)
+class CapabilitySet:
+    """The capabilities that the kernel was asked for in one phase and origin, by verdict; names as in
+    capabilities(7), without CAP_ and in lower case, sorted."""
+
+    phase: Phase
+    origin: Origin
+    granted: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+
+
+# linux/capability.h, in the order of their numbers
+CAPABILITIES = (
+    "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap",
+    "linux_immutable", "net_bind_service", "net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner",
+    "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct", "sys_admin", "sys_boot", "sys_nice",
+    "sys_resource", "sys_time", "sys_tty_config", "mknod", "lease", "audit_write", "audit_control", "setfcap",
+    "mac_override", "mac_admin", "syslog", "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf",
+    "checkpoint_restore",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """All that was seen of a run, or of several (reason/merge.py). A `pid` is as `process` makes it. `mounts`
     are the places in the container, other than the root, where another file system was mounted. `parents` maps
@@ -131,6 +153,7 @@ class Trace:
     execs: tuple[Exec, ...] = ()
     listens: tuple[Listen, ...] = ()
     calls: tuple[CallSet, ...] = ()
+    capabilities: tuple[CapabilitySet, ...] = ()
     mounts: tuple[str, ...] = ()
     parents: Mapping[int, int] = field(default_factory=dict)
     lost: int = 0

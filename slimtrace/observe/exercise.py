@@ -29,8 +29,8 @@ ATTEMPTS = 5  # a server may refuse, or answer 502 and 503, until what is behind
 PAUSE = 0.2  # seconds before the second attempt; doubled each time
 BODY_LIMIT = 8 << 20
 REDIS_PORT = 6379
-# As browsers ask and as curl does: a server may compress the one answer (nginx: writev(2)) and send the other as it
-# lies on the disk (sendfile(2)).
+# As browsers ask and as curl does: a server may compress the one answer (nginx: writev(2)) and send the other
+# as it lies on the disk (sendfile(2)).
 CODINGS = ("gzip, deflate", "identity")
 COMMAND_SECONDS = 600.0
 

@@ -28,6 +28,8 @@ OFFSETS: Mapping[str, str] = {
     "AT_TASK_TGID": "task_struct.tgid",
     "AT_TASK_PARENT": "task_struct.real_parent",
     "AT_TASK_EXIT_CODE": "task_struct.exit_code",
+    "AT_TASK_CRED": "task_struct.cred",
+    "AT_TASK_REAL_CRED": "task_struct.real_cred",
     "AT_SIGNAL_LIVE": "signal_struct.live",
     "AT_FILES_FDT": "files_struct.fdt",
     "AT_FDT_MAX_FDS": "fdtable.max_fds",
@@ -91,6 +93,8 @@ MACHINES: Mapping[str, Machine] = {
             "AT_ARG4": ("pt_regs.r8", 0),
             "AT_ARG5": ("pt_regs.r9", 0),
             "AT_CALL_NUMBER": ("pt_regs.orig_ax", 0),
+            "AT_FUNCTION_ARG2": ("pt_regs.dx", 0),
+            "AT_FUNCTION_RESULT": ("pt_regs.ax", 0),
         },
         abi="task_struct.thread_info.status",
         abi_mask=0x2,
@@ -106,6 +110,8 @@ MACHINES: Mapping[str, Machine] = {
             "AT_ARG4": ("pt_regs.regs", 32),
             "AT_ARG5": ("pt_regs.regs", 40),
             "AT_CALL_NUMBER": ("pt_regs.syscallno", 0),
+            "AT_FUNCTION_ARG2": ("pt_regs.regs", 16),
+            "AT_FUNCTION_RESULT": ("pt_regs.regs", 0),
         },
         abi="task_struct.thread_info.flags",
         abi_mask=1 << 22,
@@ -175,6 +181,11 @@ class Btf:
             total += bits // 8
             at = self._struct_of(type_id)
         return total
+
+    def has_tracepoint(self, name: str) -> bool:
+        """Whether the kernel has this raw tracepoint: each has a typedef ``btf_trace_NAME``
+        (include/trace/bpf_probe.h)."""
+        return b"\0btf_trace_" + name.encode() + b"\0" in self._names
 
     def _struct_of(self, type_id: int) -> int:
         """The position of a type, typedefs and qualifiers taken off."""

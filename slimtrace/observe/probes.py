@@ -7,13 +7,14 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from slimtrace import data
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.facts.events import CallSet, Origin, Phase, Use
+from slimtrace.facts.events import CAPABILITIES, CallSet, CapabilitySet, Origin, Phase, Use
 from slimtrace.facts.wire import KNOWN, KNOWN_BY_FAILURE, NO_ARGUMENT
 from slimtrace.observe import calls, kernel
 
@@ -51,16 +52,31 @@ def _import_bcc() -> Any:
     return bcc
 
 
-def source() -> str:
-    """The one translation unit: bpf/'s files in order, each with its own line numbers for the compiler's
-    messages."""
+# Ways to see capabilities, best first; the last is to do without, which is a doubt.
+BY_TRACEPOINT, BY_KPROBE, UNSEEN = "capabilities_tracepoint.c", "capabilities_kprobe.c", ""
+_KPROBES = Path(
+    "/sys/bus/event_source/devices/kprobe"
+)  # the kernel has them; that they load, only trying tells
+
+
+def source(capabilities: str = UNSEEN) -> str:
+    """The one translation unit: bpf/'s files in order, with one of the ways to see capabilities, each with its
+    own line numbers for the compiler's messages."""
     folder = data.folder("bpf")
-    return "\n".join(f'#line 1 "{name}"\n{(folder / name).read_text()}' for name in SOURCES)
+    names = (*SOURCES, *(("capabilities.h", capabilities) if capabilities else ()))
+    return "\n".join(f'#line 1 "{name}"\n{(folder / name).read_text()}' for name in names)
 
 
-def constants() -> dict[str, int]:
-    """Everything that bpf/ is compiled with here. Raises SlimtraceError (KERNEL) without usable BTF."""
-    return kernel.constants(kernel.read_btf()) | {
+def ways(btf: kernel.Btf) -> tuple[str, ...]:
+    """The ways to see capabilities that are worth trying on this kernel, best first."""
+    if btf.has_tracepoint("cap_capable"):
+        return BY_TRACEPOINT, UNSEEN
+    return (BY_KPROBE, UNSEEN) if _KPROBES.exists() else (UNSEEN,)
+
+
+def constants(btf: kernel.Btf) -> dict[str, int]:
+    """Everything that bpf/ is compiled with here. Raises SlimtraceError (KERNEL) if the BTF lacks something."""
+    return kernel.constants(btf) | {
         "RING_PAGES": RING_BYTES // mmap.PAGESIZE,
         "TOLD_SIZE": TOLD_ENTRIES,
         "NR_SECCOMP": calls.number_of("seccomp"),
@@ -84,23 +100,26 @@ class Probes:
         self._stopping = threading.Event()
         self._reader: threading.Thread | None = None
         self._failure: BaseException | None = None
+        btf = kernel.read_btf()
+        values = constants(btf)
         with _captured_stderr() as said:
-            try:
-                values = constants()
-                self._bpf = self._bcc.BPF(
-                    text=source().encode(),
-                    cflags=[*kernel.defines(values), "-Wno-everything"],
-                )
-                self._link_steps()
-            except SlimtraceError:
-                raise
-            except Exception as problem:
-                tail = " ".join(said().split()[-40:])
-                raise SlimtraceError(
-                    f"cannot load the BPF programs: {problem} {tail}".rstrip(),
-                    "`slimtrace doctor` tells what this kernel lacks",
-                    Exit.KERNEL,
-                ) from problem
+            for self._capabilities in ways(btf):
+                try:
+                    self._bpf = self._bcc.BPF(
+                        text=source(self._capabilities).encode(),
+                        cflags=[*kernel.defines(values), "-Wno-everything"],
+                    )
+                    self._link_steps()
+                    break
+                except Exception as problem:
+                    if self._capabilities != UNSEEN:
+                        continue
+                    tail = " ".join(said().split()[-40:])
+                    raise SlimtraceError(
+                        f"cannot load the BPF programs: {problem} {tail}".rstrip(),
+                        "`slimtrace doctor` tells what this kernel lacks",
+                        Exit.KERNEL,
+                    ) from problem
         self._fill_calls(tuple(values[f"AT_ARG{index}"] for index in range(6)))
         self._bpf[b"records"].open_ring_buffer(self._take)
 
@@ -222,6 +241,19 @@ class Probes:
                 )
         return tuple(found)
 
+    def capability_sets(self) -> tuple[CapabilitySet, ...] | None:
+        """The capabilities asked for so far, by phase and origin; None where this kernel does not tell."""
+        if self._capabilities == UNSEEN:
+            return None
+        found = []
+        for origin in Origin:
+            for phase in Phase:
+                row = self._bpf[b"capabilities"][ctypes.c_int(origin * 3 + phase)]
+                found.append(
+                    CapabilitySet(phase, origin, _capabilities(row.granted), _capabilities(row.denied))
+                )
+        return tuple(found)
+
     def program_calls(self) -> int:
         """How many distinct system calls the container's program has made so far."""
         return len(self._numbers(Origin.CONTAINER * 3 + Phase.APP))
@@ -241,6 +273,10 @@ class Probes:
             self._reader.join()
             self._reader = None
         self._bpf.cleanup()
+
+
+def _capabilities(row: Sequence[int]) -> tuple[str, ...]:
+    return tuple(sorted(name for number, name in enumerate(CAPABILITIES) if row[number]))
 
 
 _TRIES = {

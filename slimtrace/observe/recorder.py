@@ -22,6 +22,7 @@ from slimtrace.observe.run import RUNTIME_MOUNTS, News, Run, enter_pressed, moun
 from slimtrace.reason.report import Probe
 
 NEWEST = 10
+MAX_FACTS = 250_000  # files used and programs run; a find over a whole 1 GB image tells some 60,000
 RUN_DIGITS = 10  # hex digits of the container's id that number the recording
 
 
@@ -48,6 +49,7 @@ class Recorder:
         self._listens: list[Listen] = []
         self._parents: dict[int, int] = {}
         self._events = 0
+        self._dropped = 0
         self._armed = 0
         self._first = 0
         self._run = 0  # the recording's number
@@ -70,6 +72,9 @@ class Recorder:
         record = wire.decode(raw, self._names, self._run)
         with self._lock:
             self._events += 1
+            if self._is_too_much(record):
+                self._dropped += 1
+                return
             match record:
                 case FileUse():
                     self._uses.append(record)
@@ -90,6 +95,13 @@ class Recorder:
                         self._told.signals.put(record)
                 case wire.CgroupArmed():
                     self._armed += 1
+
+    def _is_too_much(self, record: wire.Record | None) -> bool:
+        """Whether a hostile container has told so much that keeping this too could cost the host its memory.
+        What steers the recording (ports, the end) is always heard."""
+        if isinstance(record, FileUse | Exec):
+            return len(self._uses) + len(self._execs) >= MAX_FACTS
+        return isinstance(record, wire.Fork) and len(self._parents) >= MAX_FACTS
 
     def _news(self, path: str) -> None:
         if path not in self._seen:
@@ -190,6 +202,12 @@ class Recorder:
         if unreadable := probes.unreadable():
             text = f"{unreadable} calls reached for a path that could not be read"
             doubts.append(Doubt("unreadable-path", text))
+        capabilities = probes.capability_sets()
+        if capabilities is None:
+            doubts.append(Doubt("capabilities", "this kernel does not tell which capabilities were used"))
+        if self._dropped:
+            text = f"it did more than {MAX_FACTS} different things: {self._dropped} of them were not kept"
+            doubts.append(Doubt("flood", text))
         if probes.other_abi_calls():
             text = "calls of another ABI (32-bit or x32) were made: they are not in the profile"
             doubts.append(Doubt("other-abi", text))
@@ -198,6 +216,7 @@ class Recorder:
             execs=tuple(self._execs),
             listens=tuple(self._listens),
             calls=probes.call_sets(),
+            capabilities=capabilities or (),
             mounts=tuple(sorted(mounts)),
             parents=dict(self._parents),
             lost=probes.lost(),

@@ -92,8 +92,10 @@ def _probes(probes: Sequence[Probe]) -> list[Row]:
 
 
 def _traced(report: Report) -> list[Row]:
+    default = f", {report.calls_default} in Docker's own" if report.calls_default else ""
     rows = [
-        row("system calls", f"{report.calls} in the seccomp profile"),
+        row("system calls", f"{report.calls} in the seccomp profile{default}"),
+        row("capabilities", ", ".join(report.capabilities) or "none"),
         row("events", f"{report.events}"),
         row("lost events", f"{report.lost}", tone="bad" if report.lost else ""),
     ]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.events import CallSet, Origin, Phase, Trace
+from slimtrace.facts.events import CallSet, CapabilitySet, Origin, Phase, Trace
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,6 +55,7 @@ def _traces(one: Trace, other: Trace) -> Trace:
         execs=_union(one.execs, other.execs),
         listens=_union(one.listens, other.listens),
         calls=_calls(one.calls, other.calls),
+        capabilities=_capabilities(one.capabilities, other.capabilities),
         mounts=tuple(sorted(set(one.mounts) & set(other.mounts))),
         parents=_mappings(one.parents, other.parents),
         lost=max(one.lost, other.lost),
@@ -91,6 +92,21 @@ def _calls(one: Iterable[CallSet], other: Iterable[CallSet]) -> tuple[CallSet, .
             calls=tuple(sorted({name for group in groups[origin, phase] for name in group.calls})),
             refused=tuple(sorted({name for group in groups[origin, phase] for name in group.refused})),
             nameless=tuple(sorted({number for group in groups[origin, phase] for number in group.nameless})),
+        )
+        for origin, phase in sorted(groups)
+    )
+
+
+def _capabilities(one: Iterable[CapabilitySet], other: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
+    groups: dict[tuple[Origin, Phase], list[CapabilitySet]] = {}
+    for group in (*one, *other):
+        groups.setdefault((group.origin, group.phase), []).append(group)
+    return tuple(
+        CapabilitySet(
+            phase,
+            origin,
+            granted=tuple(sorted({name for group in groups[origin, phase] for name in group.granted})),
+            denied=tuple(sorted({name for group in groups[origin, phase] for name in group.denied})),
         )
         for origin, phase in sorted(groups)
     )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from slimtrace.facts import paths
-from slimtrace.facts.events import Doubt
+from slimtrace.facts.events import Doubt, Origin, Phase, Trace
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import FileTree, Kind
 
@@ -74,6 +74,7 @@ class Report:
     lost: int = 0
     calls: int = 0
     calls_default: int = 0
+    capabilities: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
     files: tuple[KeptFile, ...] = ()
     doubts: tuple[Doubt, ...] = ()
@@ -103,6 +104,20 @@ class Report:
             "ratio": round(self.ratio, 2),
         }
         return {"schema": SCHEMA, **body, **totals}
+
+
+def used_capabilities(trace: Trace) -> tuple[str, ...]:
+    """The capabilities that the container's own program asked for and was granted, sorted."""
+    return tuple(
+        sorted(
+            {
+                name
+                for group in trace.capabilities
+                if group.phase is Phase.APP and group.origin is Origin.CONTAINER
+                for name in group.granted
+            }
+        )
+    )
 
 
 def to_text(report: Report) -> str:

@@ -409,6 +409,15 @@ def test_calls_by_phase(engine: Engine, tag: str) -> None:
     assert not {"pivot_root", "mount", "execve"} & set(seen.made(Phase.APP).calls)
 
 
+def test_capabilities_by_verdict(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "capable")
+    (app,) = (
+        found for found in seen.capabilities if found.phase is Phase.APP and found.origin is Origin.CONTAINER
+    )
+    # every process that maps memory is asked for sys_admin (security/commoncap.c, cap_vm_enough_memory)
+    assert (app.granted, app.denied) == (("chown",), ("sys_admin", "sys_nice"))
+
+
 def test_a_refused_call_is_known(engine: Engine, tag: str) -> None:
     seen = trace(engine, tag, "clones")
     assert seen.made(Phase.APP).refused == ("clone3",)

@@ -17,7 +17,7 @@ from slimtrace.facts.events import FileUse, Origin, Phase, Use, process
 from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe import exercise, probes
+from slimtrace.observe import exercise, probes, recorder
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.reason.graph import build
@@ -210,12 +210,24 @@ def test_a_process_carries_its_recordings_number(engine: Engine, image: Image) -
 
 def test_lost_records_make_a_doubt(engine: Engine, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "RING_BYTES", mmap.PAGESIZE)
-    # the record of the end may be among the lost ones: not waited for
-    outcome, tally, _ = record(engine, image, "storm", "9973", "8", until=Until("seconds", 2.0))
+    # the record of the end may be among the lost ones: then the engine is asked
+    outcome, tally, _ = record(engine, image, "storm", "9973", "8", until=Until("exit"))
     assert outcome.trace.lost == tally.lost > 0
     assert outcome.events + outcome.trace.lost == 9973 + 20
     capture = Capture(image, FileTree({}), outcome.trace, Answers())
     assert "lost-events" in {doubt.code for doubt in select(build(capture), capture).doubts}
+
+
+def test_a_flood_is_cut_and_makes_a_doubt(
+    engine: Engine, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "MAX_FACTS", 97)
+    outcome, _, _ = record(engine, image, "storm", "997", "3")
+    assert len(outcome.trace.uses) + len(outcome.trace.execs) == 97
+    (doubt,) = (doubt for doubt in outcome.trace.doubts if doubt.code == "flood")
+    dropped = int(doubt.text.partition(": ")[2].split()[0])
+    assert dropped >= 997 - 97
+    assert outcome.exit_code == 0  # the end was heard all the same
 
 
 def test_the_same_container_gives_the_same_facts(engine: Engine, image: Image) -> None:

@@ -37,6 +37,8 @@ FULL = replace(
     ports=(8080, 9090),
     exit_code=0,
     lost=3,
+    calls_default=381,
+    capabilities=("chown", "setuid"),
     processes=("sh", "python3"),
     doubts=(
         Doubt("lost-events", "3 events were lost"),
@@ -66,6 +68,7 @@ CASES = {
         + """
 Traced
   system calls  61 in the seccomp profile
+  capabilities  none
   events        3456
   lost events   0
   container     stopped by slimtrace
@@ -83,7 +86,8 @@ Probes
   ok      GET http://172.17.0.2:8080/  200, 1.23 kB
 
 Traced
-  system calls  61 in the seccomp profile
+  system calls  61 in the seccomp profile, 381 in Docker's own
+  capabilities  chown, setuid
   events        3456
   lost events   3
   programs      sh, python3

@@ -6,7 +6,19 @@ from hypothesis import strategies as st
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.events import CallSet, Doubt, Exec, FileUse, Listen, Origin, Phase, Trace, Use, process
+from slimtrace.facts.events import (
+    CallSet,
+    CapabilitySet,
+    Doubt,
+    Exec,
+    FileUse,
+    Listen,
+    Origin,
+    Phase,
+    Trace,
+    Use,
+    process,
+)
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.merge import merge
@@ -36,6 +48,9 @@ TRACES = st.builds(
     execs=st.lists(st.builds(Exec, NAMES, st.just(""), NAMES, PIDS, PIDS)).map(tuple),
     listens=st.lists(st.builds(Listen, st.integers(1, 9), st.just("::"), PIDS)).map(tuple),
     calls=call_sets(),
+    capabilities=st.lists(st.sampled_from(["chown", "setuid", "kill"]), unique=True, min_size=1).map(
+        lambda names: tuple(CapabilitySet(Phase.APP, origin, tuple(sorted(names))) for origin in Origin)
+    ),
     mounts=st.lists(NAMES, unique=True).map(lambda found: tuple(sorted(found))),
     parents=st.dictionaries(PIDS, PIDS),
     lost=st.integers(0, 9),
@@ -85,6 +100,17 @@ def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
                 found for found in both.calls if (found.phase, found.origin) == (group.phase, group.origin)
             )
             assert set(group.calls) <= set(same.calls) and set(group.refused) <= set(same.refused)
+
+
+def test_capabilities_are_those_of_both() -> None:
+    groups = [
+        CapabilitySet(Phase.APP, Origin.CONTAINER, granted=("chown",), denied=("kill",)),
+        CapabilitySet(Phase.APP, Origin.CONTAINER, granted=("setuid",), denied=("kill",)),
+    ]
+    both = merge([capture(Trace(capabilities=(group,)), Answers(), "app:1") for group in groups])
+    assert both.trace.capabilities == (
+        CapabilitySet(Phase.APP, Origin.CONTAINER, granted=("chown", "setuid"), denied=("kill",)),
+    )
 
 
 def test_a_mount_counts_only_where_every_run_had_it() -> None:

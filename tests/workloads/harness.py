@@ -20,7 +20,7 @@ from pathlib import Path
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.facts import wire
-from slimtrace.facts.events import CallSet, Exec, FileUse, Listen, Origin, Phase
+from slimtrace.facts.events import CallSet, CapabilitySet, Exec, FileUse, Listen, Origin, Phase
 from slimtrace.facts.paths import decode
 from slimtrace.observe import calls
 from slimtrace.observe.probes import Probes
@@ -111,6 +111,7 @@ class Seen:
     listens: list[Listen] = field(default_factory=list)
     cgroups: int = 0
     calls: tuple[CallSet, ...] = ()
+    capabilities: tuple[CapabilitySet, ...] = ()
     other_abi: int = 0
     lost: int = 0
     unreadable: int = 0
@@ -163,6 +164,7 @@ def watching(engine: Engine, tag: str, command: Sequence[str], launch: Launch) -
         finally:
             engine.remove(container)
         probes.drain()
+        seen.capabilities = probes.capability_sets() or ()
         seen.calls, seen.other_abi = probes.call_sets(), probes.other_abi_calls()
         seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
 

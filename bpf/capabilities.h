@@ -1,0 +1,29 @@
+/* Which capabilities are asked for, and with what verdict, as bytes by phase and origin. Two ways in, of which
+ * slimtrace/observe/probes.py takes the one that this kernel has: capabilities_tracepoint.c (Linux 6.14, commit
+ * d48da4d5ed7b), capabilities_kprobe.c. */
+
+#define CAPABILITIES 64
+
+struct capability_row {
+	u8 granted[CAPABILITIES];
+	u8 denied[CAPABILITIES];
+};
+BPF_ARRAY(capabilities, struct capability_row, CALL_ROWS);
+
+static __always_inline void judged(u32 capability, int denied)
+{
+	/* overlayfs copies a file up with the mounter's credentials: that is not the program's doing */
+	kernel_ptr task = bpf_get_current_task();
+	if (PEEK(u64, task, AT_TASK_CRED) != PEEK(u64, task, AT_TASK_REAL_CRED))
+		return;
+	struct standing standing = standing_of(current_process());
+	u32 index = standing.origin * 3 + standing.phase;
+	struct capability_row *row = capabilities.lookup(&index);
+	if (!row)
+		return;
+	capability &= CAPABILITIES - 1;
+	if (denied)
+		row->denied[capability] = 1;
+	else
+		row->granted[capability] = 1;
+}

@@ -1,0 +1,13 @@
+/* capable: gives a file away, which Docker's default capabilities allow, and asks for a better priority, which they
+ * do not. */
+#include "workload.h"
+#include <sys/resource.h>
+
+int main(void)
+{
+	int opened = CALL(open, "/dev/shm/given", O_CREAT | O_RDWR, 0644);
+
+	MUST(opened);
+	MUST(chown("/dev/shm/given", 1009, 1009));
+	return setpriority(PRIO_PROCESS, 0, -7) == -1 && errno == EACCES ? 0 : 1;
+}
