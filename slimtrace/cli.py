@@ -18,6 +18,34 @@ import typer
 
 from slimtrace import __version__, signals
 from slimtrace.errors import Exit, Interrupted, SlimtraceError
+from slimtrace.options import (
+    Artifacts,
+    Cmd,
+    ContinueAfter,
+    Entrypoint,
+    Env,
+    ExcludePattern,
+    Exec,
+    From,
+    HostExec,
+    HttpProbe,
+    ImageName,
+    IncludeBin,
+    IncludePath,
+    IncludeShell,
+    Json,
+    Network,
+    OutputFolder,
+    Pull,
+    ReadyTimeout,
+    RemoveFileArtifacts,
+    StopTimeout,
+    Strict,
+    Tag,
+    User,
+    Volume,
+    Workdir,
+)
 
 if TYPE_CHECKING:
     from slimtrace.engine import Launch
@@ -30,12 +58,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-
-ImageName = Annotated[str, typer.Argument(metavar="IMAGE", help="Name or id of an image of the local engine.")]
-Pull = Annotated[bool, typer.Option("--pull", help="Pull the image first.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else there.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -51,87 +73,6 @@ def _main(
     ] = False,
 ) -> None:
     pass
-
-
-Tag = Annotated[str, typer.Option(metavar="NAME", help="Name of the slim image. [default: IMAGE.slim]")]
-From = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--from",
-        metavar="CAPTURE",
-        help="Take this capture of the image instead of running it. May be repeated: they are merged.",
-    ),
-]
-ContinueAfter = Annotated[
-    str,
-    typer.Option(
-        metavar="WHEN",
-        help="When the container has shown enough: probe (every port was visited and nothing new happens, "
-        "or it ended), exit, enter, or a number of seconds.",
-    ),
-]
-HttpProbe = Annotated[bool, typer.Option(help="Ask GET / of every TCP port as soon as it listens.")]
-HostExec = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="CMD",
-        help="Shell command to run on this host against the container, which is described in "
-        "SLIMTRACE_ADDRESS, SLIMTRACE_PORT, SLIMTRACE_PORTS, SLIMTRACE_PID and SLIMTRACE_CONTAINER. "
-        "May be repeated.",
-    ),
-]
-Exec = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exec",
-        metavar="CMD",
-        help="Command to run inside the container; what it needs itself stays out of the slim image. "
-        "May be repeated.",
-    ),
-]
-ReadyTimeout = Annotated[
-    float, typer.Option(metavar="SECONDS", min=1, help="How long to wait for a port or an end.")
-]
-StopTimeout = Annotated[
-    int, typer.Option(metavar="SECONDS", min=1, help="How long the container may take to stop.")
-]
-Entrypoint = Annotated[
-    str | None, typer.Option(metavar="CMD", help="Run it with another entrypoint while tracing.")
-]
-Cmd = Annotated[str | None, typer.Option(metavar="ARGS", help="Run it with other arguments while tracing.")]
-Env = Annotated[
-    list[str] | None,
-    typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a variable while tracing. May be repeated."),
-]
-User = Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Run it as another user.")]
-Workdir = Annotated[str, typer.Option("--workdir", "-w", metavar="DIR", help="Run it in another directory.")]
-Volume = Annotated[
-    list[str] | None,
-    typer.Option("--volume", "-v", metavar="SOURCE:PATH", help="Mount a volume. May be repeated."),
-]
-Network = Annotated[str, typer.Option(metavar="NAME", help="Connect it to this network.")]
-IncludePath = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PATH", help="Keep this file or directory with all below. May be repeated."),
-]
-IncludeBin = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Keep this program with all it needs. May be repeated."),
-]
-IncludeShell = Annotated[bool, typer.Option("--include-shell", help="Keep the image's shell.")]
-ExcludePattern = Annotated[
-    list[str] | None,
-    typer.Option(metavar="GLOB", help="Drop what matches, ** crossing directories. May be repeated."),
-]
-Artifacts = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder for the artifacts. [default: slimtrace-artifacts/IMAGE]"),
-]
-RemoveFileArtifacts = Annotated[
-    bool, typer.Option("--remove-file-artifacts", help="Write no artifacts, only the image.")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 13 when the result has doubts.")]
-OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the capture.")]
 
 
 @app.command()

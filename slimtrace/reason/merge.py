@@ -16,6 +16,8 @@ from slimtrace.facts.events import CallSet, CapabilitySet, Origin, Phase, Trace
 
 K = TypeVar("K")
 V = TypeVar("V")
+Value = TypeVar("Value", int, str)
+S = TypeVar("S", CallSet, CapabilitySet)
 
 
 def merge(captures: Sequence[Capture]) -> Capture:
@@ -54,8 +56,8 @@ def _traces(one: Trace, other: Trace) -> Trace:
         uses=_union(one.uses, other.uses),
         execs=_union(one.execs, other.execs),
         listens=_union(one.listens, other.listens),
-        calls=_calls(one.calls, other.calls),
-        capabilities=_capabilities(one.capabilities, other.capabilities),
+        calls=_calls((*one.calls, *other.calls)),
+        capabilities=_capabilities((*one.capabilities, *other.capabilities)),
         mounts=tuple(sorted(set(one.mounts) & set(other.mounts))),
         parents=_mappings(one.parents, other.parents),
         lost=max(one.lost, other.lost),
@@ -81,34 +83,40 @@ def _mappings(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
     return {key: found[key] for key in sorted(found, key=repr)}
 
 
-def _calls(one: Iterable[CallSet], other: Iterable[CallSet]) -> tuple[CallSet, ...]:
-    groups: dict[tuple[Origin, Phase], list[CallSet]] = {}
-    for group in (*one, *other):
-        groups.setdefault((group.origin, group.phase), []).append(group)
+def _grouped(sets: Iterable[S]) -> list[tuple[Origin, Phase, list[S]]]:
+    """What was seen in the same phase and origin, together."""
+    groups: dict[tuple[Origin, Phase], list[S]] = {}
+    for one in sets:
+        groups.setdefault((one.origin, one.phase), []).append(one)
+    return [(origin, phase, groups[origin, phase]) for origin, phase in sorted(groups)]
+
+
+def _every(values: Iterable[Iterable[Value]]) -> tuple[Value, ...]:
+    return tuple(sorted({value for some in values for value in some}))
+
+
+def _calls(sets: Iterable[CallSet]) -> tuple[CallSet, ...]:
     return tuple(
         CallSet(
             phase,
             origin,
-            calls=tuple(sorted({name for group in groups[origin, phase] for name in group.calls})),
-            refused=tuple(sorted({name for group in groups[origin, phase] for name in group.refused})),
-            nameless=tuple(sorted({number for group in groups[origin, phase] for number in group.nameless})),
+            calls=_every(one.calls for one in group),
+            refused=_every(one.refused for one in group),
+            nameless=_every(one.nameless for one in group),
         )
-        for origin, phase in sorted(groups)
+        for origin, phase, group in _grouped(sets)
     )
 
 
-def _capabilities(one: Iterable[CapabilitySet], other: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
-    groups: dict[tuple[Origin, Phase], list[CapabilitySet]] = {}
-    for group in (*one, *other):
-        groups.setdefault((group.origin, group.phase), []).append(group)
+def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
     return tuple(
         CapabilitySet(
             phase,
             origin,
-            granted=tuple(sorted({name for group in groups[origin, phase] for name in group.granted})),
-            denied=tuple(sorted({name for group in groups[origin, phase] for name in group.denied})),
+            granted=_every(one.granted for one in group),
+            denied=_every(one.denied for one in group),
         )
-        for origin, phase in sorted(groups)
+        for origin, phase, group in _grouped(sets)
     )
 
 

@@ -122,52 +122,52 @@ NAMES = [
     replace(failed(("/" * 4085 + "/tree/plain")[:4095], "", ENAMETOOLONG), truncated=True),
 ]
 CHANGES = [
-    entered("/work", "", "/work"),
+    entered("/desk", "", "/desk"),
     read("/tree", "", "/tree", use=Use.LIST),
     *named(
         Use.CHANGE,
-        ("mkdir", "m", "/work"),
+        ("mkdir", "m", "/desk"),
         ("mkdirat", "n", "/tree"),
-        ("mknod", "m/fifo", "/work"),
-        ("symlink", "s", "/work"),
+        ("mknod", "m/fifo", "/desk"),
+        ("symlink", "s", "/desk"),
         ("symlinkat", "s", "/tree"),
-        ("link", "one", "/work"),
-        ("link", "two", "/work"),
-        ("linkat", "one", "/work"),
+        ("link", "one", "/desk"),
+        ("link", "two", "/desk"),
+        ("linkat", "one", "/desk"),
         ("linkat", "three", "/tree"),
-        ("rename", "two", "/work"),
-        ("rename", "m/four", "/work"),
-        ("renameat", "m/four", "/work"),
+        ("rename", "two", "/desk"),
+        ("rename", "m/four", "/desk"),
+        ("renameat", "m/four", "/desk"),
         ("renameat", "five", "/tree"),
         ("renameat2", "five", "/tree"),
-        ("renameat2", "/work/six", ""),
+        ("renameat2", "/desk/six", ""),
     ),
-    failed("six", "/work", EEXIST, "renameat2", Use.CHANGE),
-    failed("one", "/work", EEXIST, "renameat2", Use.CHANGE),
+    failed("six", "/desk", EEXIST, "renameat2", Use.CHANGE),
+    failed("one", "/desk", EEXIST, "renameat2", Use.CHANGE),
     *named(
         Use.CHANGE,
-        ("chmod", "six", "/work"),
+        ("chmod", "six", "/desk"),
         ("fchmodat", "three", "/tree"),
-        ("chown", "six", "/work"),
-        ("lchown", "s", "/work"),
+        ("chown", "six", "/desk"),
+        ("lchown", "s", "/desk"),
         ("fchownat", "s", "/tree"),
-        ("utime", "six", "/work"),
-        ("utimes", "six", "/work"),
+        ("utime", "six", "/desk"),
+        ("utimes", "six", "/desk"),
         ("futimesat", "three", "/tree"),
-        ("utimensat", "six", "/work"),
-        ("setxattr", "six", "/work"),
-        ("removexattr", "six", "/work"),
+        ("utimensat", "six", "/desk"),
+        ("setxattr", "six", "/desk"),
+        ("removexattr", "six", "/desk"),
     ),
-    *named(Use.WRITE, ("truncate", "six", "/work")),
+    *named(Use.WRITE, ("truncate", "six", "/desk")),
     *named(
         Use.CHANGE,
-        ("unlink", "six", "/work"),
+        ("unlink", "six", "/desk"),
         ("unlinkat", "three", "/tree"),
-        ("unlink", "m/fifo", "/work"),
-        ("rmdir", "m", "/work"),
+        ("unlink", "m/fifo", "/desk"),
+        ("rmdir", "m", "/desk"),
         ("unlinkat", "n", "/tree"),
     ),
-    failed("absent", "/work", ENOENT, "unlink", Use.CHANGE),
+    failed("absent", "/desk", ENOENT, "unlink", Use.CHANGE),
 ]
 LOOKS = [
     entered("/tree", "", "/tree"),
@@ -201,8 +201,8 @@ REPEATS = [  # 3,027 opens of one file, by 3 processes
     read("/tree/far", "", "/tree/dir/inner"),
 ]
 STOPS = [
-    *named(Use.CHANGE, ("mknodat", "/work/fifo", "")),
-    failed("/work/fifo", "", EINTR),  # the kernel's own ERESTARTSYS never reaches a program
+    *named(Use.CHANGE, ("mknodat", "/desk/fifo", "")),
+    failed("/desk/fifo", "", EINTR),  # the kernel's own ERESTARTSYS never reaches a program
 ]
 
 
@@ -268,13 +268,13 @@ def test_what_is_not_the_images(engine: Engine, tag: str, tmp_path: Path) -> Non
         ("/proc/self/status", "/proc/1/status", True),
         ("/dev/null", "/dev/null", True),
         ("/tree/plain", "/tree/plain", False),
-        ("/work/gone", "/work/gone", False),
-        ("/work/gone", "", False),  # unlink
+        ("/desk/gone", "/desk/gone", False),
+        ("/desk/gone", "", False),  # unlink
         ("/volume", "/volume", True),
         ("/file", "/volume/file", True),  # a changed root does not make the volume the image's
     ]
     gone = [use for use in told(seen) if use.asked.startswith("/proc/self/fd/")]
-    assert [(use.resolved, use.foreign) for use in gone] == [("/work/gone", False)]
+    assert [(use.resolved, use.foreign) for use in gone] == [("/desk/gone", False)]
 
 
 def test_two_threads(engine: Engine, tag: str) -> None:
@@ -282,7 +282,7 @@ def test_two_threads(engine: Engine, tag: str) -> None:
     seen = trace(engine, tag, "threads")
     names = [f"{thread}-{turn}" for thread in "ab" for turn in range(499)]
     expected = {failed(f"/absent/{name}", "", ENOENT) for name in names}
-    expected |= {made(f"/work/{name}", "", f"/work/{name}") for name in names}
+    expected |= {made(f"/desk/{name}", "", f"/desk/{name}") for name in names}
     found = told(seen)
     assert (set(found), len(found)) == (expected, 4 * 499)
     assert len({use.pid for use in seen.uses}) == 1

@@ -51,7 +51,7 @@ def use(what: Use, path: str, **more: Any) -> FileUse:
         (read("/proc/sys/kernel/x", foreign=True), '"/proc/sys/kernel/x" r,'),
         (use(Use.WRITE, "/tmp/x1", resolved="/tmp/x1"), '"/tmp/{,**}" rwkl,'),
         (use(Use.WRITE, "/x1", resolved="/x1"), '"/x1" wk,'),
-        (use(Use.CHANGE, "/work/l", call="link"), '"/work/l" wkl,'),
+        (use(Use.CHANGE, "/desk/l", call="link"), '"/desk/l" wkl,'),
         (read('/odd/a b"[*]\n'), None),
     ],
 )

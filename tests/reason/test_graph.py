@@ -120,7 +120,7 @@ SERVER = {
     "/var/run": "link /run",
     "/run": "dir",
     "/tmp": "dir 1777",
-    "/work": "dir",
+    "/desk": "dir",
     "/data": "dir",
 }
 ALWAYS = {"/etc", "/etc/passwd", "/etc/group", "/run", "/var/run", "/tmp"}
@@ -131,7 +131,7 @@ SH = {*PROGRAM, "/bin", "/usr/bin/sh", "/usr/bin/dash"}
     ("config", "expected"),
     [
         ({}, {"/root"}),
-        ({"User": "app:app", "WorkingDir": "/work/"}, {"/home/app", "/work"}),
+        ({"User": "app:app", "WorkingDir": "/desk/"}, {"/home/app", "/desk"}),
         ({"User": "7"}, {"/home/app"}),
         ({"User": "99"}, set()),
         ({"User": "7", "Volumes": {"/data": {}}}, {"/home/app", "/data"}),

@@ -5,7 +5,7 @@
 
 int main(void)
 {
-	MUST(chdir("/work"));
+	MUST(chdir("/desk"));
 	int other = CALL(open, "/tree", O_RDONLY | O_DIRECTORY);
 	MUST(other);
 	MUST(CALL(mkdir, "m", 0755));
@@ -17,7 +17,7 @@ int main(void)
 	MUST(CALL(linkat, AT_FDCWD, "one", other, "three", 0));
 	MUST(CALL(rename, "two", "m/four"));
 	MUST(CALL(renameat, AT_FDCWD, "m/four", other, "five"));
-	MUST(CALL(renameat2, other, "five", AT_FDCWD, "/work/six", 1));
+	MUST(CALL(renameat2, other, "five", AT_FDCWD, "/desk/six", 1));
 	MUST_FAIL(EEXIST, CALL(renameat2, AT_FDCWD, "six", AT_FDCWD, "one", 1));
 	MUST(CALL(chmod, "six", 0600));
 	MUST(CALL(fchmodat, other, "three", 0600));

@@ -10,9 +10,9 @@ int main(void)
 	MUST(CALL(open, "/proc/self/status", O_RDONLY));
 	MUST(CALL(open, "/dev/null", O_WRONLY));
 	MUST(CALL(open, "/tree/plain", O_RDONLY));
-	int gone = CALL(open, "/work/gone", O_CREAT | O_RDWR, 0644);
+	int gone = CALL(open, "/desk/gone", O_CREAT | O_RDWR, 0644);
 	MUST(gone);
-	MUST(unlink("/work/gone"));
+	MUST(unlink("/desk/gone"));
 	sprintf(path, "/proc/self/fd/%d", gone);
 	MUST(CALL(open, path, O_RDONLY));
 	MUST(CALL(chroot, "/volume"));

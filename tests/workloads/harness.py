@@ -51,8 +51,8 @@ TREE: dict[str, bytes | None] = {
     "odd/" + decode(b"\xff\xfe"): b"41\n",
     "odd/new\nline": b"43\n",
     "odd/é": b"47\n",
-    "work": None,
-    "work/one": b"53\n",
+    "desk": None,
+    "desk/one": b"53\n",
     "volume": None,
 }
 MODES = {"tree/plain": 0o644, "tree/secret": 0o600, "closed": 0o700}

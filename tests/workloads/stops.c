@@ -11,8 +11,8 @@ int main(void)
 	struct sigaction action = {.sa_handler = nothing};
 
 	sigaction(SIGALRM, &action, NULL);
-	MUST(mkfifo("/work/fifo", 0644));
+	MUST(mkfifo("/desk/fifo", 0644));
 	ualarm(20000, 0);
-	MUST_FAIL(EINTR, CALL(open, "/work/fifo", O_RDONLY));
+	MUST_FAIL(EINTR, CALL(open, "/desk/fifo", O_RDONLY));
 	return 0;
 }

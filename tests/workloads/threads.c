@@ -12,7 +12,7 @@ static void *work(void *name)
 	for (int turn = 0; turn < 499; turn++) {
 		sprintf(path, "/absent/%s-%d", (char *)name, turn);
 		MUST_FAIL(ENOENT, CALL(open, path, O_RDONLY));
-		sprintf(path, "/work/%s-%d", (char *)name, turn);
+		sprintf(path, "/desk/%s-%d", (char *)name, turn);
 		int file = CALL(open, path, O_CREAT | O_RDWR, 0644);
 		MUST(file);
 		close(file);
