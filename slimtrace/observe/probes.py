@@ -203,7 +203,10 @@ class Probes:
             self._failure = self._failure or problem
 
     def drain(self) -> None:
-        """Stop reading once everything that the kernel has handed over so far has been taken."""
+        """Stop watching, and reading once everything that the kernel has handed over has been taken. Nothing
+        comes after that, however busy the container still is: the reader would never find an end otherwise."""
+        self._set_session(armed=0)
+        self._bpf[b"scope"].clear()
         self._stopping.set()
         if self._reader is not None:
             self._reader.join()

@@ -4,6 +4,7 @@ import mmap
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -454,6 +455,25 @@ def test_what_is_lost_is_counted(engine: Engine, tag: str, monkeypatch: pytest.M
     assert seen.lost > 0
     assert seen.events + seen.lost == FILES + AROUND
     print(f"{seen.lost} of {FILES + AROUND} records lost with a ring of {mmap.PAGESIZE} bytes")
+
+
+def test_watching_ends_while_the_container_floods(engine: Engine, tag: str) -> None:
+    seconds = 20
+    watched = Probes(lambda _: None)
+    try:
+        container = engine.create(tag, Launch(entrypoint=("/bin/flood", str(seconds))))
+        watched.arm(container)
+        watched.start()
+        engine.start(container)
+        until(lambda: bool(watched.program_calls()))
+        time.sleep(0.5)
+        begun = time.monotonic()
+        watched.drain()
+        assert time.monotonic() - begun < seconds / 2
+        assert engine.state(container).running
+    finally:
+        watched.close()
+        engine.remove(container)
 
 
 def test_a_reader_that_fails_is_not_passed_over(engine: Engine, tag: str) -> None:
