@@ -18,6 +18,7 @@ from pathlib import Path
 from slimtrace.errors import Exit, SlimtraceError
 
 _CLONE_NEWNS = 0x00020000
+_CLONE_FS = 0x00000200
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REC, _SLAVE = 1, 2, 4, 8, 1 << 14, 1 << 19
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +45,12 @@ def overlay(lower_dirs: Sequence[str], place: Path) -> int:
             f"cannot mount the image's layers: {error.strerror}", "run slimtrace as root", Exit.ENGINE
         ) from error
     return found[0]
+
+
+def own_directory() -> None:
+    """From now on this thread's working directory is its own: what changes it does not change everyone's
+    (unshare(2), CLONE_FS). Does nothing where the kernel refuses."""
+    _libc.unshare(_CLONE_FS)
 
 
 def _mount(lower_dirs: Sequence[str], place: Path) -> int:

@@ -16,6 +16,7 @@ from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.observe import calls
 from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes
+from slimtrace.observe.namespace import own_directory
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.probes import Probes
 from slimtrace.observe.run import RUNTIME_MOUNTS, News, Run, enter_pressed, mount_points
@@ -60,7 +61,9 @@ class Recorder:
         self._probes: Probes | None = None
 
     def load(self) -> None:
-        """Compile and load the programs; the slow part, which needs no container yet."""
+        """Compile and load the programs; the slow part, which needs no container yet. bcc changes the working
+        directory while it compiles; that of this thread alone, so that others may work beside it."""
+        own_directory()
         self._probes = Probes(self.take)
 
     def close(self) -> None:

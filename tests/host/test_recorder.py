@@ -4,6 +4,7 @@ import mmap
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -216,6 +217,18 @@ def test_lost_records_make_a_doubt(engine: Engine, image: Image, monkeypatch: py
     assert outcome.events + outcome.trace.lost == 9973 + 20
     capture = Capture(image, FileTree({}), outcome.trace, Answers())
     assert "lost-events" in {doubt.code for doubt in select(build(capture), capture).doubts}
+
+
+def test_loading_leaves_the_working_directory_to_others() -> None:
+    loaded = Recorder()
+    seen = set()
+    loader = threading.Thread(target=loaded.load)
+    loader.start()
+    while loader.is_alive():
+        seen.add(Path.cwd())
+    loader.join()
+    loaded.close()
+    assert seen == {Path.cwd()}
 
 
 def test_a_flood_is_cut_and_makes_a_doubt(
