@@ -51,12 +51,12 @@ def compiled(*names: str) -> Iterator[Path]:
 
 
 def tracers() -> set[int]:
-    """Processes that hold a raw tracepoint on sys_enter: while there is one, every system call costs more."""
+    """Processes that hold a raw tracepoint on sys_exit: while there is one, every system call costs more."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone meanwhile
             for link in (process / "fd").iterdir():
-                if "bpf" in os.readlink(link) and "sys_enter" in (process / "fdinfo" / link.name).read_text():
+                if "bpf" in os.readlink(link) and "sys_exit" in (process / "fdinfo" / link.name).read_text():
                     found.add(int(process.name))
     return found
 

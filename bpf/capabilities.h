@@ -8,16 +8,15 @@ struct capability_row {
 	u8 granted[CAPABILITIES];
 	u8 denied[CAPABILITIES];
 };
-BPF_ARRAY(capabilities, struct capability_row, CALL_ROWS);
+BPF_ARRAY(capabilities, struct capability_row, 6);
 
-static __always_inline void judged(u32 capability, int denied)
+static __always_inline void judged(u32 standing, u32 capability, int denied)
 {
 	/* overlayfs copies a file up with the mounter's credentials: that is not the program's doing */
 	kernel_ptr task = bpf_get_current_task();
 	if (PEEK(u64, task, AT_TASK_CRED) != PEEK(u64, task, AT_TASK_REAL_CRED))
 		return;
-	struct standing standing = standing_of(current_process());
-	u32 index = standing.origin * 3 + standing.phase;
+	u32 index = origin_of(standing) * 3 + phase_of(standing);
 	struct capability_row *row = capabilities.lookup(&index);
 	if (!row)
 		return;

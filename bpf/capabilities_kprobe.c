@@ -3,9 +3,9 @@
 
 BPF_TABLE("lru_hash", u64, u32, questions, 1024);
 
-int kprobe__cap_capable(struct pt_regs *ctx)
+int before_cap_capable(struct pt_regs *ctx)
 {
-	if (!in_scope())
+	if (!current_standing())
 		return 0;
 	u64 thread = bpf_get_current_pid_tgid();
 	u32 capability = PEEK(u32, ctx, AT_FUNCTION_ARG2);
@@ -13,13 +13,14 @@ int kprobe__cap_capable(struct pt_regs *ctx)
 	return 0;
 }
 
-int kretprobe__cap_capable(struct pt_regs *ctx)
+int after_cap_capable(struct pt_regs *ctx)
 {
+	u32 standing = current_standing();
 	u64 thread = bpf_get_current_pid_tgid();
-	u32 *capability = questions.lookup(&thread);
+	u32 *capability = standing ? questions.lookup(&thread) : NULL;
 	if (!capability)
 		return 0;
-	judged(*capability, PEEK(u32, ctx, AT_FUNCTION_RESULT) != 0);
+	judged(standing, *capability, PEEK(u32, ctx, AT_FUNCTION_RESULT) != 0);
 	questions.delete(&thread);
 	return 0;
 }

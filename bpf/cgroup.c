@@ -1,4 +1,5 @@
-/* cgroup_mkdir: lets the container's cgroup into the filter the moment it exists, and whatever is made below it. */
+/* cgroup_mkdir: lets the container's cgroup into the filter the moment it exists, and whatever is made below it.
+ * cgroup_attach_task: a process is moved there, or away. */
 
 #define CGROUP_NAME 128
 #define ID_LENGTH 64
@@ -49,15 +50,18 @@ static __always_inline int is_ours(kernel_ptr cgroup, struct needle *needle)
 	return length > 0 && names_container(name, length, needle);
 }
 
-RAW_TRACEPOINT_PROBE(cgroup_mkdir)
+/* v1 hierarchies number their cgroups on their own: only the default hierarchy's ids are ours. */
+static __always_inline int is_v1(kernel_ptr cgroup)
+{
+	kernel_ptr root = PEEK(u64, cgroup, AT_CGROUP_ROOT);
+	return PEEK(u32, root, AT_CGROUP_ROOT_HIERARCHY) != 0;
+}
+
+int on_cgroup_mkdir(struct bpf_raw_tracepoint_args *ctx)
 {
 	kernel_ptr cgroup = ctx->args[0];
 	struct session *now = session();
-	if (!now || !now->armed)
-		return 0;
-	/* v1 hierarchies number their cgroups on their own: only the default hierarchy's ids are ours */
-	kernel_ptr root = PEEK(u64, cgroup, AT_CGROUP_ROOT);
-	if (PEEK(u32, root, AT_CGROUP_ROOT_HIERARCHY) != 0 || !is_ours(cgroup, &now->needle))
+	if (!now || !now->armed || is_v1(cgroup) || !is_ours(cgroup, &now->needle))
 		return 0;
 	u64 id = cgroup_id(cgroup);
 	u8 one = 1;
@@ -71,6 +75,30 @@ RAW_TRACEPOINT_PROBE(cgroup_mkdir)
 		.head = {.type = RECORD_CGROUP, .pid = current_process(), .length = sizeof(record)},
 		.id = id,
 	};
-	hand_over(&record, sizeof(record));
+	hand_over(&record, sizeof(record), LET_SLEEP);
+	return 0;
+}
+
+static __always_inline int is_in_scope(kernel_ptr task)
+{
+	kernel_ptr set = PEEK(u64, task, AT_TASK_CGROUPS);
+	u64 id = cgroup_id(PEEK(u64, set, AT_CSS_SET_DFL_CGRP));
+	return scope.lookup(&id) != NULL;
+}
+
+int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx)
+{
+	kernel_ptr cgroup = ctx->args[0];
+	if (is_v1(cgroup))
+		return 0;
+	u64 id = cgroup_id(cgroup);
+	u32 pid = PEEK(u32, ctx->args[2], AT_TASK_TGID);
+	u32 *standing = standing_of(pid);
+	if (!scope.lookup(&id)) {
+		if (standing)
+			*standing = 0;
+	} else if (!standing || !*standing) {
+		set_standing(pid, newcomer());
+	}
 	return 0;
 }

@@ -1,191 +1,227 @@
-/* sys_exit: what system calls reached for, by path; and when the runtime's seccomp filter goes on.
+/* What system calls reached for: by path, by descriptor, by the path in a socket's address.
  *
  * All at exit: the path's page may not be there at entry, the arguments still are in pt_regs, and the result tells
  * which file it was. */
 
-BPF_ARRAY(calls, struct call_shape, CALL_NUMBERS);
+BPF_ARRAY(calls, struct call_shape, 3 * CALL_NUMBERS); /* abi * CALL_NUMBERS + number */
 
 #define NO_SUCH_CALL 38 /* ENOSYS */
 #define BAD_ADDRESS 14  /* EFAULT */
 #define INTERRUPTED 4   /* EINTR */
 #define AT_THE_CWD -100 /* AT_FDCWD */
-#define WORDS (TEXT_SIZE / 8)
 
-static __always_inline u64 mix(u64 hash, u64 word)
+static __always_inline struct call_shape *shape_of(struct path_record *record)
 {
-	hash = (hash ^ word) * 0x9E3779B97F4A7C15ULL;
-	return hash ^ (hash >> 29);
+	u32 index = record->abi * CALL_NUMBERS + record->call;
+	return calls.lookup(&index);
 }
 
-/* Over whole words: what is left of an older text behind the end is cleared first. */
-static __always_inline u64 hash_text(struct job *job, u32 length)
+static __always_inline u64 argument(struct job *job, u32 position)
 {
-	u64 hash = length;
-	*(u64 *)&job->text[length & (TEXT_SIZE - 1)] = 0;
-#pragma clang loop unroll(disable)
-	for (u32 word = 0; word < WORDS; word++) {
-		if (word * 8 >= length)
-			break;
-		hash = mix(hash, *(u64 *)&job->text[word * 8]);
+	return job->args[position & 7];
+}
+
+/* Whether this was told before; if not it is remembered, and about to be told. */
+static __always_inline int is_old(struct job *job, u64 text)
+{
+	struct path_record *record = &job->record;
+	u64 file = job->opened.dentry;
+	if (file)
+		file = identity(&job->opened, PEEK(u64, file, AT_DENTRY_NAME + AT_QSTR_HASH));
+	u64 how = record->open_flags << 32 | record->call << 16 | record->abi << 12 | ((-record->error) & 0xfff);
+	u64 who = job->standing & ~(u64)(IN_SCOPE | EXECUTED | 7 << BEFORE_SHIFT);
+	job->key.text = text ? text : 1;
+	job->key.file = mix(mix(file, how), who);
+	return was_told(&job->key);
+}
+
+static __always_inline void begin_record(struct job *job, u32 flags)
+{
+	struct path_record *record = &job->record;
+	record->head.flags = flags;
+	record->ino = 0;
+	record->dev = 0;
+	record->magic = 0;
+	record->file_mode = 0;
+	record->base_length = 0;
+	record->asked_length = 0;
+	job->opened.dentry = 0;
+}
+
+/* A text of `asked` bytes and what it is relative to are known: walk, unless it was told before. */
+static __always_inline int tell_name(struct bpf_raw_tracepoint_args *ctx, struct job *job, u32 asked)
+{
+	job->based = job->base.dentry != 0;
+	u64 base = job->based ? identity(&job->base, job->base_name) : 0;
+	if (is_old(job, mix(hash_text(job, asked), base)))
+		return 0;
+	job->record.asked_length = asked;
+	job->cursor = asked;
+	job->base_done = 0;
+	walk_next(job, &job->base);
+	steps.call(ctx, STEP_WALK);
+	count_loss(LOST_RECORD);
+	return 0;
+}
+
+/* The directory that the text is relative to, into job->base: the root, the working directory, or `dirfd`. Whether the
+ * task still has such things. */
+static __always_inline int relate(struct job *job, kernel_ptr task, int dirfd)
+{
+	kernel_ptr fs = FOLLOW(u64, task, AT_TASK_FS);
+	if (!fs) /* a thread at its end */
+		return 0;
+	if (job->text[0] == '/') {
+		TAKE_BASE(job, fs, AT_FS_ROOT); /* a process may have changed its root */
+	} else if (dirfd == AT_THE_CWD) {
+		TAKE_BASE(job, fs, AT_FS_PWD);
+	} else {
+		kernel_ptr directory = file_of(task, dirfd);
+		if (directory)
+			take_base_of(job, directory);
+		else
+			job->base.dentry = 0; /* dirfd is no descriptor */
 	}
-	return hash;
+	return 1;
 }
 
-static __always_inline u64 identity(kernel_ptr dentry)
+/* A call that changed the working directory or the root: its path was relative to what these were before. */
+static __always_inline void depart(struct job *job, u8 what)
 {
-	kernel_ptr inode = PEEK(u64, dentry, AT_DENTRY_INODE);
-	return mix(PEEK(u64, inode, AT_INODE_INO), device_of(dentry));
+	kernel_ptr fs = PEEK(u64, bpf_get_current_task(), AT_TASK_FS);
+	struct places *left = departures.lookup(&fs);
+	int absolute = job->text[0] == '/';
+	if (left) {
+		job->base = absolute ? left->root : left->pwd;
+		job->base_name = 0;
+	} else if (what & (absolute ? 2 : 1)) {
+		job->base.dentry = 0; /* it is the new one by now, and the old one is not known */
+	}
+	if (what != 3)
+		job->opened = place_at(fs + (what == 1 ? AT_FS_PWD : AT_FS_ROOT));
+	if (!job->names_left)
+		remember_places(fs);
+}
+
+/* The file behind descriptor `fd` alone. */
+static __always_inline int tell_descriptor(struct bpf_raw_tracepoint_args *ctx, struct job *job, u32 fd)
+{
+	begin_record(job, 0);
+	job->names_left = 0;
+	kernel_ptr file = file_of(current_task(), fd);
+	if (!file)
+		return 0;
+	job->opened = place_at(file + AT_FILE_PATH);
+	if (is_old(job, 0))
+		return 0;
+	job->based = 0;
+	job->text[0] = '/'; /* no text: nothing to be relative to */
+	job->cursor = 0;
+	job->base_done = 1;
+	walk_next(job, &job->opened);
+	steps.call(ctx, STEP_WALK);
+	count_loss(LOST_RECORD);
+	return 0;
+}
+
+int take_descriptor(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct job *job = current_job();
+	if (!job)
+		return 0;
+	struct call_shape *shape = shape_of(&job->record);
+	if (!shape)
+		return 0;
+	if (shape->places)
+		remember_places(PEEK(u64, bpf_get_current_task(), AT_TASK_FS));
+	return tell_descriptor(ctx, job, shape->opens ? job->result : argument(job, shape->dirfd));
+}
+
+#define UNIX 1 /* AF_UNIX */
+#define UNIX_PATH 108
+
+/* Where the path in the address of a socket is, and in `limit` how long it can be at most; 0 where the address has
+ * none. Another family's address is told at once. */
+static __always_inline u64 path_in_address(struct job *job, struct call_shape *shape, u64 address, u32 *limit)
+{
+	u64 length = argument(job, shape->flags);
+	if (shape->how != NO_ARGUMENT) { /* a struct msghdr, which begins with the two */
+		u64 header[2] = {};
+		bpf_probe_read_user(header, sizeof(header), (void *)address);
+		address = header[0];
+		length = header[1] & 0xffffffff;
+		if (job->record.abi == ABI_COMPAT) {
+			length = header[0] >> 32;
+			address &= 0xffffffff;
+		}
+	}
+	u16 family = 0;
+	if (!address || length < 3 || bpf_probe_read_user(&family, sizeof(family), (void *)address))
+		return 0;
+	if (family != UNIX) {
+		tell_address(job, argument(job, shape->dirfd), family, address, length);
+		return 0;
+	}
+	char first = 0;
+	bpf_probe_read_user(&first, 1, (void *)address + 2);
+	if (!first) /* a name without a file */
+		return 0;
+	*limit = (length - 2 < UNIX_PATH ? length - 2 : UNIX_PATH) + 1;
+	return address + 2;
 }
 
 /* One name of one call, as the program gave it, relative to a descriptor or the working directory: the first
- * time for its own sake, a second time for the other name of rename, link and their kin. Goes on to the walk when
- * this was never told before. */
+ * time for its own sake, a second time for the other name of rename, link and their kin. */
 int take_name(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct job *job = current_job();
 	if (!job)
 		return 0;
 	struct path_record *record = &job->record;
-	u32 index = record->call;
-	struct call_shape *shape = calls.lookup(&index);
+	struct call_shape *shape = shape_of(record);
 	if (!shape)
 		return 0;
-	u16 path_at = job->second_name ? shape->path2 : shape->path;
-	u16 dirfd_at = job->second_name ? shape->dirfd2 : shape->dirfd;
-	job->names_left = !job->second_name && shape->path2 != NO_ARGUMENT;
+	int second = job->second_name;
+	u32 path_at = second ? shape->path2 : shape->path;
+	u32 dirfd_at = second ? shape->dirfd2 : shape->dirfd;
+	job->names_left = !second && shape->path2 != NO_ARGUMENT;
 	job->second_name = 1;
-	u64 address = PEEK(u64, job->regs, path_at);
-	if (!address) /* utimensat(fd, NULL) and its kin: the descriptor alone */
+	u64 address = argument(job, path_at);
+	u32 limit = TEXT_SIZE + 1;
+	if (shape->act == ACT_ADDRESS) {
+		address = path_in_address(job, shape, address, &limit);
+		dirfd_at = NO_ARGUMENT;
+		if (!address)
+			return 0;
+	}
+	if (limit > TEXT_SIZE + 1)
 		return 0;
-	int length = bpf_probe_read_user_str(job->text, TEXT_SIZE + 1, (void *)address);
-	if (length <= 1) { /* unreadable, or empty as in fstat's newfstatat(fd, "") */
+	int length = address ? bpf_probe_read_user_str(job->text, limit, (void *)address) : 1;
+	if (length <= 1) { /* unreadable; or none, or empty as in fstat's newfstatat(fd, "") */
 		if (length < 0 && job->result != -BAD_ADDRESS)
 			count_loss(LOST_TEXT);
+		if (length == 1 && shape->bare && job->result >= 0)
+			return tell_descriptor(ctx, job, argument(job, dirfd_at));
+		if (job->names_left)
+			steps.call(ctx, STEP_NAME);
 		return 0;
 	}
 	int too_long = length > TEXT_SIZE;
 	u32 asked = too_long ? TEXT_SIZE - 1 : (length - 1) & (TEXT_SIZE - 1);
+	begin_record(job, too_long ? FLAG_TRUNCATED : 0);
 
-	kernel_ptr task = bpf_get_current_task();
-	kernel_ptr fs = PEEK(u64, task, AT_TASK_FS);
-	struct place root = place_at(fs + AT_FS_ROOT);
-	struct place base = {}; /* stays so where dirfd is no descriptor */
-	int absolute = job->text[0] == '/';
-	int dirfd = dirfd_at == NO_ARGUMENT ? AT_THE_CWD : PEEK(u32, job->regs, dirfd_at);
-	if (absolute) {
-		base = root; /* a process may have changed its root */
-	} else if (dirfd == AT_THE_CWD) {
-		base = place_at(fs + AT_FS_PWD);
-	} else {
-		kernel_ptr directory = file_of(task, dirfd);
-		if (directory)
-			base = place_at(directory + AT_FILE_PATH);
-	}
-	record->ino = 0;
-	record->dev = 0;
-	record->file_mode = 0;
-	job->opened.dentry = 0;
-	record->head.flags = too_long ? FLAG_TRUNCATED : 0;
+	kernel_ptr task = current_task();
+	if (!relate(job, task, dirfd_at == NO_ARGUMENT ? AT_THE_CWD : argument(job, dirfd_at)))
+		return 0;
 	if (shape->opens && job->result >= 0) {
 		kernel_ptr file = file_of(task, job->result);
 		if (file)
 			job->opened = place_at(file + AT_FILE_PATH);
 	}
-	if (index == NR_CHDIR || index == NR_CHROOT) {
-		u64 thread = bpf_get_current_pid_tgid();
-		struct place *left = departures.lookup(&thread);
-		if (left && absolute == (index == NR_CHROOT))
-			base = *left;
-		if (job->result == 0)
-			job->opened = place_at(fs + (index == NR_CHDIR ? AT_FS_PWD : AT_FS_ROOT));
-	}
-	if (job->opened.dentry) {
-		kernel_ptr inode = PEEK(u64, job->opened.dentry, AT_DENTRY_INODE);
-		record->ino = PEEK(u64, inode, AT_INODE_INO);
-		record->file_mode = PEEK(u16, inode, AT_INODE_MODE);
-		record->dev = device_of(job->opened.dentry);
-		record->head.flags |= FLAG_OPENED;
-		if (is_foreign(record->dev, root.dentry))
-			record->head.flags |= FLAG_FOREIGN;
-	}
-	job->based = base.dentry != 0;
-	job->key.text = mix(hash_text(job, asked), absolute ? root.dentry : identity(base.dentry));
-	job->key.file = mix(mix(record->ino, record->dev),
-			    record->open_flags << 32 | (u64)record->call << 16 | (u64)record->head.origin << 15 |
-				    (u64)((-record->error) & 0xfff));
-	if (told.lookup(&job->key)) {
-		if (job->names_left)
-			steps.call(ctx, STEP_NAME);
-		return 0;
-	}
-	u8 one = 1;
-	told.update(&job->key, &one);
-	record->asked_length = asked;
-	job->cursor = asked;
-	job->base_done = 0;
-	walk_next(job, base);
-	steps.call(ctx, STEP_WALK);
-	count_loss(LOST_RECORD);
-	return 0;
-}
-
-static __always_inline void filter_is_on(u32 pid, kernel_ptr regs, u64 number, struct standing standing)
-{
-	u64 first = PEEK(u64, regs, AT_ARG0);
-	int by_seccomp = number == NR_SECCOMP && first == 1;                                /* SET_MODE_FILTER */
-	int by_prctl = number == NR_PRCTL && first == 22 && PEEK(u64, regs, AT_ARG1) == 2; /* PR_SET_SECCOMP */
-	if (by_seccomp || by_prctl) {
-		standing.phase = PHASE_FILTERED;
-		set_standing(pid, &standing);
-	}
-}
-
-RAW_TRACEPOINT_PROBE(sys_exit)
-{
-	if (!in_scope())
-		return 0;
-	kernel_ptr regs = ctx->args[0];
-	s64 result = ctx->args[1];
-	u64 number = PEEK(u64, regs, AT_CALL_NUMBER);
-	if (number >= CALL_NUMBERS)
-		return 0;
-	u32 pid = current_process();
-	struct standing standing = standing_of(pid);
-	if (result == -NO_SUCH_CALL && !other_abi())
-		mark(REFUSED_ROWS + standing.origin * 3 + standing.phase, number);
-	if (standing.phase == PHASE_RUNTIME && result == 0 && (number == NR_SECCOMP || number == NR_PRCTL))
-		filter_is_on(pid, regs, number, standing);
-	if (standing.phase != PHASE_APP)
-		return 0;
-	if (number == NR_LISTEN && result == 0)
-		tell_unnamed(pid, standing);
-	u32 index = number;
-	struct call_shape *shape = calls.lookup(&index);
-	if (!shape || !shape->known || (shape->known == KNOWN_BY_FAILURE && result >= 0))
-		return 0;
-	struct job *job = current_job();
-	if (!job || other_abi())
-		return 0;
-	struct path_record *record = &job->record;
-	record->open_flags = 0;
-	if (shape->flags != NO_ARGUMENT)
-		record->open_flags = PEEK(u64, regs, shape->flags);
-	else if (shape->how != NO_ARGUMENT)
-		bpf_probe_read_user(&record->open_flags, 8, (void *)PEEK(u64, regs, shape->how));
-	record->head.type = RECORD_FILE;
-	record->head.pid = pid;
-	record->head.phase = standing.phase;
-	record->head.origin = standing.origin;
-	/* ERESTARTSYS and its kin (512 to 516): a signal came; they never reach a program */
-	record->error = result < -511 && result > -517 ? -INTERRUPTED : result < 0 ? result : 0;
-	record->call = number;
-	record->unused = 0;
-	job->args = 0;
-	job->regs = regs;
-	job->result = result;
-	job->second_name = 0;
-	job->walks = 0;
-	steps.call(ctx, STEP_NAME);
-	count_loss(LOST_RECORD);
+	if (shape->places && job->result == 0)
+		depart(job, shape->places);
+	tell_name(ctx, job, asked);
+	if (job->names_left) /* this name is old, the other may not be */
+		steps.call(ctx, STEP_NAME);
 	return 0;
 }

@@ -5,6 +5,8 @@
 #ifndef SLIMTRACE_KERNEL_H
 #define SLIMTRACE_KERNEL_H
 
+typedef u64 kernel_ptr;
+
 /* The value of `type` at `offset` from the kernel pointer `base`; 0 where it cannot be read. */
 #define PEEK(type, base, offset)                                                        \
 	({                                                                              \
@@ -13,16 +15,53 @@
 		_value;                                                                 \
 	})
 
-typedef u64 kernel_ptr;
+/* The same by a plain load, where the verifier knows what `base` points to: from the current task on, as long as
+ * the pointer was not in a map meanwhile. A helper call costs some thirty times as much on processors that pay for
+ * every return (speculative return stack overflow). TYPED is 0 for kernels before bpf_get_current_task_btf (5.11)
+ * and bpf_task_pt_regs (5.15); slimtrace/observe/probes.py finds out by loading. Inline assembly, since bcc would
+ * make a helper call of a load that is written in C. */
+#if TYPED
+#define FOLLOW(type, base, offset)                                                      \
+	({                                                                              \
+		u64 _value;                                                             \
+		asm volatile("%0 = *(" #type " *)(%1 + %2)"                             \
+			     : "=r"(_value)                                             \
+			     : "r"((u64)(base)), "i"(offset));                          \
+		(type) _value;                                                          \
+	})
+#else
+#define FOLLOW PEEK
+#endif
+
+static __always_inline kernel_ptr current_task(void)
+{
+#if TYPED
+	return (kernel_ptr)bpf_get_current_task_btf();
+#else
+	return bpf_get_current_task();
+#endif
+}
+
+/* The registers that the task came into the kernel with; `given` is what the tracepoint says that they are. */
+static __always_inline kernel_ptr registers_of(kernel_ptr task, kernel_ptr given)
+{
+#if TYPED
+	return (kernel_ptr)bpf_task_pt_regs((void *)task);
+#else
+	return given;
+#endif
+}
 
 /* The struct file behind descriptor `fd` of the current task, 0 where there is none. */
 static __always_inline kernel_ptr file_of(kernel_ptr task, u32 fd)
 {
-	kernel_ptr files = PEEK(u64, task, AT_TASK_FILES);
-	kernel_ptr table = PEEK(u64, files, AT_FILES_FDT);
-	if (!table || fd >= PEEK(u32, table, AT_FDT_MAX_FDS))
+	kernel_ptr files = FOLLOW(u64, task, AT_TASK_FILES);
+	if (!files)
 		return 0;
-	kernel_ptr slots = PEEK(u64, table, AT_FDT_FD);
+	kernel_ptr table = FOLLOW(u64, files, AT_FILES_FDT);
+	if (!table || fd >= FOLLOW(u32, table, AT_FDT_MAX_FDS))
+		return 0;
+	kernel_ptr slots = FOLLOW(u64, table, AT_FDT_FD);
 	return PEEK(u64, slots, (u64)fd * 8);
 }
 

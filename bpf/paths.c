@@ -15,8 +15,8 @@
 #define WALK_NAMES 160 /* names that one call of walk() takes */
 #define MOST_WALKS 28 /* of them for one system call: two paths of 2,048 names, as many as fit into 4,095 bytes */
 
-enum step { STEP_NAME, STEP_WALK, STEP_FINISH };
-BPF_PROG_ARRAY(steps, 4);
+enum step { STEP_NAME, STEP_DESCRIPTOR, STEP_SOCKET, STEP_RING, STEP_WALK, STEP_FINISH };
+BPF_PROG_ARRAY(steps, 8);
 
 struct place { /* struct path of the kernel */
 	kernel_ptr mnt;
@@ -26,25 +26,27 @@ struct place { /* struct path of the kernel */
 struct job {
 	struct path_record record;
 	char text[STRINGS_SIZE + TEXT_SIZE]; /* a write may start at the last masked position */
+	u64 args[8]; /* the call's arguments */
+	struct ring_shape ring;
+	struct place base;
+	u64 base_name; /* hash and length of the base's own name */
+	struct place opened;
 	/* what is still to walk, and how far it has come */
 	kernel_ptr mount;
 	kernel_ptr dentry;
-	struct place opened;
 	u32 cursor;
 	u32 base_done;
 	/* what to do at the end */
 	struct seen_key key;
-	u64 args;
-	kernel_ptr regs;
+	u64 exec_args; /* bytes of the arguments of an executed program */
 	s64 result;
+	u32 standing;
 	u32 walks;      /* tail calls of walk() so far, over both names */
 	u8 based;       /* the directory that the text is relative to is known */
 	u8 second_name; /* the call's other name is next, or being told */
 	u8 names_left;
 };
 BPF_PERCPU_ARRAY(jobs, struct job, 1);
-/* LRU: when it overflows something is told twice, never not at all. */
-BPF_TABLE("lru_hash", struct seen_key, u8, told, TOLD_SIZE);
 
 static __always_inline struct job *current_job(void)
 {
@@ -52,31 +54,82 @@ static __always_inline struct job *current_job(void)
 	return jobs.lookup(&zero);
 }
 
+static __always_inline u64 mix(u64 hash, u64 word)
+{
+	hash = (hash ^ word) * 0x9E3779B97F4A7C15ULL;
+	return hash ^ (hash >> 29);
+}
+
+#define WORDS (TEXT_SIZE / 8)
+
+/* Over whole words: what is left of an older text behind the end is cleared first. */
+static __always_inline u64 hash_text(struct job *job, u32 length)
+{
+	u64 hash = length;
+	*(u64 *)&job->text[length & (TEXT_SIZE - 1)] = 0;
+#pragma clang loop unroll(disable)
+	for (u32 word = 0; word < WORDS; word++) {
+		if (word * 8 >= length)
+			break;
+		hash = mix(hash, *(u64 *)&job->text[word * 8]);
+	}
+	return hash;
+}
+
+/* What tells a file from all others for as long as it is remembered. A dentry's memory may come to be another's, so
+ * its name counts too: the kernel's hash of that is over the parent's address and the name (fs/namei.c, hash_name). */
+static __always_inline u64 identity(struct place *place, u64 name)
+{
+	return mix(mix(place->dentry, place->mnt), name);
+}
+
 static __always_inline struct place place_at(kernel_ptr address)
 {
-	struct place place = {
-		.mnt = PEEK(u64, address, AT_PATH_MNT),
-		.dentry = PEEK(u64, address, AT_PATH_DENTRY),
-	};
+	struct place place = {};
+	bpf_probe_read_kernel(&place, sizeof(place), (void *)address);
 	return place;
 }
 
-static __always_inline void walk_next(struct job *job, struct place place)
+/* The working directory (AT_FS_PWD) or the root (AT_FS_ROOT) of `fs`, the current task's, into the job. */
+#define TAKE_BASE(job, fs, which)                                                               \
+	do {                                                                                    \
+		kernel_ptr _dentry = FOLLOW(u64, fs, (which) + AT_PATH_DENTRY);                 \
+		(job)->base.mnt = FOLLOW(u64, fs, (which) + AT_PATH_MNT);                       \
+		(job)->base.dentry = _dentry;                                                   \
+		(job)->base_name = _dentry ? FOLLOW(u64, _dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0; \
+	} while (0)
+
+static __always_inline void take_base_of(struct job *job, kernel_ptr file)
 {
-	job->mount = place.mnt - AT_MOUNT_MNT;
-	job->dentry = place.dentry;
+	job->base = place_at(file + AT_FILE_PATH);
+	job->base_name = PEEK(u64, job->base.dentry, AT_DENTRY_NAME + AT_QSTR_HASH);
+}
+
+static __always_inline void walk_next(struct job *job, struct place *place)
+{
+	job->mount = place->mnt - AT_MOUNT_MNT;
+	job->dentry = place->dentry;
 }
 
 /* chdir and chroot are looked at when they are done, and then what their path was relative to is no longer the
- * task's: it is kept from the call's beginning. Its directory can be gone by then only if it was removed. */
-BPF_TABLE("lru_hash", u64, struct place, departures, 4096);
+ * task's: what it had is kept, by its struct fs_struct, from its fork, exec and each of these calls on. A directory
+ * in it can be gone only if it was removed. */
+struct places {
+	struct place root;
+	struct place pwd;
+};
+BPF_TABLE("lru_hash", kernel_ptr, struct places, departures, 8192);
 
-static __always_inline void remember_departure(u64 number)
+static __always_inline void remember_places(kernel_ptr fs)
 {
-	kernel_ptr fs = PEEK(u64, bpf_get_current_task(), AT_TASK_FS);
-	struct place left = place_at(fs + (number == NR_CHDIR ? AT_FS_PWD : AT_FS_ROOT));
-	u64 thread = bpf_get_current_pid_tgid();
-	departures.update(&thread, &left);
+	struct places now = {};
+#if AT_FS_PWD == AT_FS_ROOT + 16
+	bpf_probe_read_kernel(&now, sizeof(now), (void *)fs + AT_FS_ROOT);
+#else
+	now.root = place_at(fs + AT_FS_ROOT);
+	now.pwd = place_at(fs + AT_FS_PWD);
+#endif
+	departures.update(&fs, &now);
 }
 
 /* Whether the walk has to end here, so that what was walked can still be told: the kernel follows 33 tail calls
@@ -84,6 +137,40 @@ static __always_inline void remember_departure(u64 number)
 static __always_inline int out_of_walks(struct job *job)
 {
 	return ++job->walks >= (job->names_left ? MOST_WALKS / 2 : MOST_WALKS);
+}
+
+/* What is read of a dentry at once. A short name lies in the dentry itself. */
+#define SHORT_NAME 32 /* DNAME_INLINE_LEN of the kernel that has the least */
+struct name_and_parent {
+	kernel_ptr parent;
+	u32 hash;
+	u32 length;
+	kernel_ptr name;
+	kernel_ptr inode;
+	u64 short_name[SHORT_NAME / 8];
+};
+
+static __always_inline void read_dentry(struct name_and_parent *found, kernel_ptr dentry)
+{
+#if DENTRY_AT_ONCE
+	bpf_probe_read_kernel(found, sizeof(*found), (void *)dentry + AT_DENTRY_PARENT);
+#else
+	found->parent = PEEK(u64, dentry, AT_DENTRY_PARENT);
+	found->name = PEEK(u64, dentry, AT_DENTRY_NAME + AT_QSTR_NAME);
+#endif
+}
+
+static __always_inline int append_name(struct job *job, u32 cursor, kernel_ptr dentry, struct name_and_parent *found)
+{
+#if DENTRY_AT_ONCE
+	if (found->length < SHORT_NAME && found->name == dentry + AT_DENTRY_INODE + 8) {
+#pragma unroll
+		for (int word = 0; word < SHORT_NAME / 8; word++)
+			*(u64 *)&job->text[(cursor & CURSOR_MASK) + word * 8] = found->short_name[word];
+		return found->length + 1;
+	}
+#endif
+	return bpf_probe_read_kernel_str(&job->text[cursor & CURSOR_MASK], NAME_SIZE, (void *)found->name);
 }
 
 /* Appends the names from job->dentry upwards, leaf first. */
@@ -94,13 +181,14 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	kernel_ptr mount = job->mount;
 	kernel_ptr dentry = job->dentry;
+	kernel_ptr top = PEEK(u64, mount, AT_MOUNT_MNT + AT_VFSMOUNT_ROOT);
 	u32 cursor = job->cursor & CURSOR_MASK;
 	int at_root = 0;
+	struct name_and_parent found = {};
 #pragma clang loop unroll(disable)
 	for (int turn = 0; turn < WALK_NAMES; turn++) {
-		kernel_ptr top = PEEK(u64, mount, AT_MOUNT_MNT + AT_VFSMOUNT_ROOT);
-		kernel_ptr parent = PEEK(u64, dentry, AT_DENTRY_PARENT);
-		if (dentry == top || dentry == parent) {
+		read_dentry(&found, dentry);
+		if (dentry == top || dentry == found.parent) {
 			kernel_ptr above = PEEK(u64, mount, AT_MOUNT_PARENT);
 			if (above == mount || !above) {
 				at_root = 1;
@@ -108,17 +196,16 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 			}
 			dentry = PEEK(u64, mount, AT_MOUNT_MOUNTPOINT);
 			mount = above;
+			top = PEEK(u64, mount, AT_MOUNT_MNT + AT_VFSMOUNT_ROOT);
 		} else {
-			kernel_ptr name = PEEK(u64, dentry, AT_DENTRY_NAME + AT_QSTR_NAME);
-			int length = bpf_probe_read_kernel_str(&job->text[cursor & CURSOR_MASK], NAME_SIZE,
-							       (void *)name);
+			int length = append_name(job, cursor, dentry, &found);
 			if (length <= 0 || cursor > STRINGS_SIZE - 2 * NAME_SIZE) {
 				job->record.head.flags |= FLAG_TRUNCATED;
 				at_root = 1;
 				break;
 			}
 			cursor = (cursor + length) & CURSOR_MASK;
-			dentry = parent;
+			dentry = found.parent;
 		}
 	}
 	job->cursor = cursor;
@@ -133,7 +220,7 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 		job->base_done = 1;
 		job->record.base_length = cursor - job->record.asked_length;
 		if (job->opened.dentry) {
-			walk_next(job, job->opened);
+			walk_next(job, &job->opened);
 			if (!out_of_walks(job))
 				steps.call(ctx, STEP_WALK);
 			job->record.head.flags |= FLAG_TRUNCATED;
@@ -142,6 +229,25 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 	steps.call(ctx, STEP_FINISH);
 	count_loss(LOST_RECORD);
 	return 0;
+}
+
+/* What was opened, as the file itself says. */
+static __always_inline void describe_opened(struct job *job, kernel_ptr root)
+{
+	struct path_record *record = &job->record;
+	kernel_ptr dentry = job->opened.dentry;
+	kernel_ptr inode = PEEK(u64, dentry, AT_DENTRY_INODE);
+	kernel_ptr sb = PEEK(u64, dentry, AT_DENTRY_SB);
+	record->ino = PEEK(u64, inode, AT_INODE_INO);
+	record->file_mode = PEEK(u16, inode, AT_INODE_MODE);
+	record->dev = PEEK(u32, sb, AT_SB_DEV);
+	record->magic = PEEK(u64, sb, AT_SB_MAGIC);
+	record->head.flags |= FLAG_OPENED;
+	if (is_foreign(record->dev, root))
+		record->head.flags |= FLAG_FOREIGN;
+	/* not in the kernel's table of names: unlinked, unless it is a root (d_unhashed, IS_ROOT) */
+	if (!PEEK(u64, dentry, AT_DENTRY_HASHED) && PEEK(u64, dentry, AT_DENTRY_PARENT) != dentry)
+		record->head.flags |= FLAG_DELETED;
 }
 
 /* An absolute path under the container's own root needs no base: nothing was walked for it. */
@@ -157,12 +263,17 @@ int finish(struct bpf_raw_tracepoint_args *ctx)
 	if (!job)
 		return 0;
 	struct path_record *record = &job->record;
+	kernel_ptr task = bpf_get_current_task();
 	u32 end = job->cursor & CURSOR_MASK;
 	record->resolved_length = end - record->asked_length - record->base_length;
 	mark_base(job);
-	u32 args = job->args & (TEXT_SIZE - 1);
+	if (job->opened.dentry) {
+		kernel_ptr fs = PEEK(u64, task, AT_TASK_FS);
+		describe_opened(job, PEEK(u64, fs, AT_FS_ROOT + AT_PATH_DENTRY));
+	}
+	u32 args = job->exec_args & (TEXT_SIZE - 1);
 	if (args) {
-		kernel_ptr mm = PEEK(u64, bpf_get_current_task(), AT_TASK_MM);
+		kernel_ptr mm = PEEK(u64, task, AT_TASK_MM);
 		if (bpf_probe_read_user(&job->text[end], args, (void *)PEEK(u64, mm, AT_MM_ARG_START)))
 			args = 0;
 	}
@@ -171,9 +282,9 @@ int finish(struct bpf_raw_tracepoint_args *ctx)
 	if (size > sizeof(*record) + STRINGS_SIZE + TEXT_SIZE)
 		return 0;
 	record->head.length = size;
-	if (hand_over(record, size) && record->head.type == RECORD_FILE)
-		told.delete(&job->key); /* told again when it happens again */
+	if (hand_over(record, size, LET_SLEEP) && record->head.type == RECORD_FILE)
+		untell(&job->key);
 	if (job->names_left)
-		steps.call(ctx, STEP_NAME);
+		steps.call(ctx, job->ring.known ? STEP_RING : STEP_NAME);
 	return 0;
 }

@@ -1,115 +1,156 @@
 /* Processes: fork hands the standing on, exec turns the runtime into the program, exit forgets. */
 
-RAW_TRACEPOINT_PROBE(sched_process_fork)
+int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 {
-	if (!in_scope())
-		return 0;
+	kernel_ptr child_task = ctx->args[1];
 	u32 parent = PEEK(u32, ctx->args[0], AT_TASK_TGID);
-	u32 child = PEEK(u32, ctx->args[1], AT_TASK_TGID);
+	u32 child = PEEK(u32, child_task, AT_TASK_TGID);
+	u32 *known = standing_of(parent);
+	if (!known || !*known) {
+		/* clone3 can put a child into a cgroup where its parent is not (CLONE_INTO_CGROUP) */
+		if (parent != child && is_in_scope(child_task))
+			set_standing(child, newcomer());
+		return 0;
+	}
+	kernel_ptr fs = PEEK(u64, child_task, AT_TASK_FS);
+	if (fs != PEEK(u64, ctx->args[0], AT_TASK_FS))
+		remember_places(fs);
 	if (parent == child) /* a thread */
 		return 0;
-	struct standing *known = standings.lookup(&parent);
-	if (!known)
+	u32 standing = *known & ~EXECUTED;
+	set_standing(child, standing);
+	if (phase_of(standing) != PHASE_APP) /* the runtime's own */
 		return 0;
-	struct standing copy = *known;
-	set_standing(child, &copy);
 	struct fork_record record = {
-		.head = {.type = RECORD_FORK, .pid = parent, .phase = copy.phase, .origin = copy.origin,
-			 .length = sizeof(record)},
+		.head = {.length = sizeof(record)},
 		.child = child,
 	};
-	hand_over(&record, sizeof(record));
+	sign(&record.head, RECORD_FORK, parent, standing);
+	hand_over(&record, sizeof(record), LET_SLEEP);
 	return 0;
 }
 
 /* The runtime itself may execute (runc's copy of its own binary) before it enters the container: it is then still
  * in the mount namespace it came from. Without a seccomp filter this is the only sign. */
-static __always_inline int enters_program(struct standing standing, kernel_ptr task)
+static __always_inline int enters_program(u32 standing, kernel_ptr task)
 {
-	if (standing.phase != PHASE_RUNTIME)
+	if (phase_of(standing) != PHASE_RUNTIME)
 		return 1;
 	struct session *now = session();
 	u32 ns = mount_namespace(task);
 	return now && ns != now->creator_ns && ns != now->host_ns;
 }
 
-RAW_TRACEPOINT_PROBE(sched_process_exec)
+/* The word of the process after its execve: the program, and that the call is still to return. */
+static __always_inline u32 executed(u32 standing, u64 program)
 {
-	if (!in_scope())
-		return 0;
+	u32 before = phase_of(standing);
+	standing = in_phase(standing, PHASE_APP) & ((1 << BEFORE_SHIFT) - 1);
+	return standing | EXECUTED | before << BEFORE_SHIFT | (u32)(program >> 40) << PROGRAM_SHIFT;
+}
+
+int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
 	kernel_ptr task = ctx->args[0];
-	kernel_ptr program = ctx->args[2];
 	u32 pid = current_process();
-	struct standing standing = standing_of(pid);
-	if (!enters_program(standing, task))
+	u32 *known = standing_of(pid);
+	if (!known || !*known) {
+		if (!is_in_scope(task))
+			return 0;
+		set_standing(pid, newcomer()); /* it came in unseen */
+		known = standing_of(pid);
+		if (!known)
+			return 0;
+	}
+	u32 standing = *known;
+	if (!enters_program(standing, task)) {
+		*known = standing | EXECUTED | phase_of(standing) << BEFORE_SHIFT;
 		return 0;
+	}
 	kernel_ptr fs = PEEK(u64, task, AT_TASK_FS);
 	struct place root = place_at(fs + AT_FS_ROOT);
-	if (standing.phase != PHASE_APP) {
-		standing.phase = PHASE_APP;
-		set_standing(pid, &standing);
+	if (phase_of(standing) != PHASE_APP) {
 		struct session *now = session();
-		if (now && standing.origin == ORIGIN_CONTAINER && !now->started) {
+		if (now && origin_of(standing) == ORIGIN_CONTAINER && !now->started) {
 			now->started = 1;
+			now->first = pid;
 			now->root_dev = device_of(root.dentry);
 		}
+		remember_places(fs);
 	}
 
 	struct job *job = current_job();
 	if (!job)
 		return 0;
 	struct path_record *record = &job->record;
+	kernel_ptr program = ctx->args[2];
 	kernel_ptr name = PEEK(u64, program, AT_BPRM_FILENAME);
 	int length = bpf_probe_read_kernel_str(job->text, TEXT_SIZE, (void *)name);
-	if (length <= 1)
-		return 0;
 	kernel_ptr mm = PEEK(u64, task, AT_TASK_MM);
+	job->opened = place_at(PEEK(u64, mm, AT_MM_EXE_FILE) + AT_FILE_PATH);
+	u32 asked = length > 1 ? (length - 1) & (TEXT_SIZE - 1) : 0;
+	standing = executed(standing, mix(hash_text(job, asked), job->opened.dentry));
+	*known = standing;
+	if (!asked)
+		return 0;
 	kernel_ptr parent = PEEK(u64, task, AT_TASK_PARENT);
-	record->head.type = RECORD_EXEC;
-	record->head.pid = pid;
-	record->head.phase = standing.phase;
-	record->head.origin = standing.origin;
+	sign(&record->head, RECORD_EXEC, pid, standing);
+	record->head.flags = 0;
 	record->parent = PEEK(u32, parent, AT_TASK_TGID);
 	record->error = 0;
 	record->call = 0;
+	record->abi = 0;
 	record->open_flags = 0;
-	record->asked_length = (length - 1) & (TEXT_SIZE - 1);
-	job->opened = place_at(PEEK(u64, mm, AT_MM_EXE_FILE) + AT_FILE_PATH);
-	record->head.flags = FLAG_OPENED;
-	if (is_foreign(device_of(job->opened.dentry), root.dentry))
-		record->head.flags |= FLAG_FOREIGN;
-	job->args = PEEK(u64, mm, AT_MM_ARG_END) - PEEK(u64, mm, AT_MM_ARG_START);
-	if (job->args > TEXT_SIZE - 1)
-		job->args = TEXT_SIZE - 1;
+	record->asked_length = asked;
+	job->exec_args = PEEK(u64, mm, AT_MM_ARG_END) - PEEK(u64, mm, AT_MM_ARG_START);
+	if (job->exec_args > TEXT_SIZE - 1)
+		job->exec_args = TEXT_SIZE - 1;
 	job->cursor = record->asked_length;
 	job->base_done = 0;
 	job->based = 1;
 	job->walks = 0;
 	job->names_left = 0;
-	walk_next(job, job->text[0] == '/' ? root : place_at(fs + AT_FS_PWD));
+	job->base = job->text[0] == '/' ? root : place_at(fs + AT_FS_PWD);
+	walk_next(job, &job->base);
 	steps.call(ctx, STEP_WALK);
 	count_loss(LOST_RECORD);
 	return 0;
 }
 
-RAW_TRACEPOINT_PROBE(sched_process_exit)
+/* A thread that ends while others live has called exit, a process that was not killed exit_group: neither call comes
+ * back to sys_exit. */
+#define IO_WORKER 0x10 /* PF_IO_WORKER: a thread that the kernel made for io_uring */
+static __always_inline void mark_end(kernel_ptr task, u32 standing, int last)
 {
-	if (!in_scope())
+	if (PEEK(u32, task, AT_TASK_EXIT_CODE) & 0x7f || PEEK(u32, task, AT_TASK_FLAGS) & IO_WORKER)
+		return;
+	u32 abi = abi_of(current_task(), 0);
+	u32 number = abi == ABI_COMPAT ? (last ? NR_COMPAT_EXIT_GROUP : NR_COMPAT_EXIT) : (last ? NR_EXIT_GROUP : NR_EXIT);
+	mark(row_of(abi, origin_of(standing), phase_of(standing)), number);
+}
+
+int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 pid = current_process();
+	u32 *known = standing_of(pid);
+	if (!known || !*known)
 		return 0;
+	u32 standing = *known;
 	kernel_ptr task = ctx->args[0];
 	kernel_ptr signal = PEEK(u64, task, AT_TASK_SIGNAL);
-	if (PEEK(u32, signal, AT_SIGNAL_LIVE) != 0) /* other threads of the process live on */
+	int last = PEEK(u32, signal, AT_SIGNAL_LIVE) == 0; /* else other threads of the process live on */
+	mark_end(task, standing, last);
+	if (!last)
 		return 0;
-	u32 pid = current_process();
-	struct standing *known = standings.lookup(&pid);
-	if (!known)
+	*known = 0;
+	if (phase_of(standing) != PHASE_APP)
 		return 0;
 	struct exit_record record = {
-		.head = {.type = RECORD_EXIT, .pid = pid, .phase = known->phase, .origin = known->origin,
-			 .length = sizeof(record)},
+		.head = {.length = sizeof(record)},
 		.code = PEEK(u32, task, AT_TASK_EXIT_CODE),
 	};
-	standings.delete(&pid);
-	hand_over(&record, sizeof(record));
+	sign(&record.head, RECORD_EXIT, pid, standing);
+	struct session *now = session();
+	hand_over(&record, sizeof(record), now && now->first == pid ? WAKE : LET_SLEEP);
 	return 0;
 }

@@ -14,6 +14,7 @@ enum record_type {
 	RECORD_EXIT = 4,
 	RECORD_LISTEN = 5,
 	RECORD_CGROUP = 6,
+	RECORD_SOCKET = 7,
 };
 
 enum phase {
@@ -27,11 +28,21 @@ enum origin {
 	ORIGIN_EXEC = 1,
 };
 
+/* Whose numbers and registers a call has: the machine's own, those of its 32-bit programs, x32. RING is no ABI: the
+ * numbers are io_uring's operations. */
+enum abi {
+	ABI_NATIVE = 0,
+	ABI_COMPAT = 1,
+	ABI_X32 = 2,
+	ABI_RING = 3,
+};
+
 enum record_flag {
-	FLAG_OPENED = 1,    /* a file was opened: ino, dev, file_mode and the resolved path are set */
+	FLAG_OPENED = 1,    /* a file was reached: ino, dev, magic, file_mode and the resolved path are set */
 	FLAG_FOREIGN = 2,   /* it lies on another file system than the process's root directory */
 	FLAG_TRUNCATED = 4, /* a path was longer than the record holds */
 	FLAG_BASED = 8,     /* the asked path is relative to the base path, even where it begins with a slash */
+	FLAG_DELETED = 16,  /* the file has no name any more; the resolved path is the one that it had */
 };
 
 struct record {
@@ -52,12 +63,14 @@ struct path_record {
 	s32 error; /* 0 or a negative errno */
 	u32 file_mode;
 	u32 parent; /* EXEC: the parent process */
-	u16 call;   /* FILE: system call number */
+	u32 magic;  /* the file system's kind, as statfs(2) tells it */
+	u16 call;   /* FILE: system call number, in the numbering of `abi` */
 	u16 asked_length;
 	u16 base_length;
 	u16 resolved_length;
 	u16 args_length; /* EXEC: NUL-terminated arguments behind the paths */
-	u16 unused;
+	u16 abi;
+	u32 unused;
 };
 
 struct fork_record {
@@ -85,20 +98,62 @@ struct cgroup_record {
 	u64 id;
 };
 
+/* A socket that was made, bound, connected, or sent from to an address. */
+struct socket_record {
+	struct record head;
+	u16 call;
+	u16 abi;
+	u16 family;
+	u16 kind; /* SOCK_STREAM and its kin, without flags */
+	u16 protocol;
+	u16 port;
+	s32 error;
+	u8 address[16];
+};
+
 /* How a system call names a file; one row of the `calls` map, filled from slimtrace/observe/calls.py. Arguments
- * are given by their offset in struct pt_regs, NO_ARGUMENT for none. */
-#define NO_ARGUMENT 65535
-#define KNOWN 1            /* this call reaches for a file */
-#define KNOWN_BY_FAILURE 2 /* here only when it fails: sched_process_exec tells of a success */
+ * are given by their position, NO_ARGUMENT for none. */
+#define NO_ARGUMENT 255
+enum act {
+	ACT_NONE = 0,
+	ACT_NAME = 1,       /* by a path in memory */
+	ACT_DESCRIPTOR = 2, /* by a descriptor alone */
+	ACT_ADDRESS = 3,    /* by a socket address, which for AF_UNIX is a path */
+	ACT_SOCKET = 4,     /* no file: a socket is made */
+	ACT_FILTER = 5,     /* none: a seccomp filter may go on */
+	ACT_PLACES = 6,     /* none: the process may have got a root and working directory of its own */
+	ACT_LISTEN = 7,     /* none: a socket without a port may have got one */
+};
+enum outcome {
+	OUTCOME_ANY = 0,
+	OUTCOME_FAILURE = 1, /* it counts only when it fails: sched_process_exec tells of a success */
+	OUTCOME_SUCCESS = 2,
+	OUTCOME_SOMETHING = 3, /* it counts only with a result above 0 */
+};
 struct call_shape {
-	u16 known;  /* 0, KNOWN or KNOWN_BY_FAILURE */
-	u16 opens;  /* 1: a result >= 0 is a descriptor of the file */
-	u16 path;   /* the path */
-	u16 dirfd;  /* the directory the path is relative to; none: the working directory */
-	u16 flags;  /* open(2) or AT_* flags */
-	u16 how;    /* pointer to a struct open_how, whose first member is the flags */
-	u16 path2;  /* a second path (rename, link) */
+	u8 act;
+	u8 outcome;
+	u8 opens;  /* 1: a result >= 0 is a descriptor of the file */
+	u8 places; /* it changes the working directory (1), the root (2) or both (3) */
+	u8 path;   /* the path, or the address */
+	u8 dirfd;  /* the directory the path is relative to, none: the working directory; or the descriptor itself */
+	u8 flags;  /* open(2) or AT_* flags; of an address its length */
+	u8 how;    /* pointer to a struct open_how, whose first member is the flags; or to a struct msghdr */
+	u8 path2;  /* a second path (rename, link) */
+	u8 dirfd2;
+	u8 needs;  /* it counts only where this argument, masked, is not 0 */
+	u8 bare;   /* 1: without a path it means the descriptor itself */
+	u32 mask;  /* 0: all bits */
+};
+
+/* How an io_uring request of one operation names a file: offsets in struct io_kiocb, 0 for none. */
+struct ring_shape {
+	u16 name; /* pointer to a struct filename */
+	u16 dirfd;
+	u16 name2;
 	u16 dirfd2;
+	u16 flags; /* 32 bits */
+	u16 known;
 };
 
 #endif

@@ -35,6 +35,16 @@ class Origin(IntEnum):
     EXEC = 1
 
 
+class Abi(IntEnum):
+    """Whose system calls: the machine's own, those of its 32-bit programs (i386, arm), x32. RING is no ABI but
+    io_uring, whose requests are numbered in their own way."""
+
+    NATIVE = 0
+    COMPAT = 1
+    X32 = 2
+    RING = 3
+
+
 class Use(StrEnum):
     """What was done with a file."""
 
@@ -53,10 +63,15 @@ class Use(StrEnum):
 class FileUse:
     """One way in which one process reached for one path; seen once, told once.
 
-    `asked` is the text that the program gave. `base` is the directory it was relative to, in the container's
-    view, or "" for an absolute path. `resolved` is where an opened file really is in the container's view,
-    "" where the call opened nothing. `error` is 0 or the positive errno. `foreign` says that the opened file
-    lies on another file system than the container's root: a volume, tmpfs, /proc, /dev.
+    `asked` is the text that the program gave, "" where it named the file by a descriptor alone. `base` is the
+    directory it was relative to, in the container's view, or "" for an absolute path (or where it is not
+    known). `resolved` is where the file that was reached really is in the container's view, "" where the call
+    tells none (it only looked, or failed). `error` is 0 or the positive errno: with ENOENT the file was
+    missing. `foreign` says that the resolved file lies on another file system than the container's root: a
+    volume, tmpfs, /proc, /dev; `filesystem` is the kind of that, as mount(8) names it, or its magic number.
+    `deleted` says that it had no name any more: `resolved` is the one that it had. `program` is what the
+    process had executed by then, as it was asked for. `abi` says whose call `call` is: the same name can be
+    another number's.
     """
 
     use: Use
@@ -70,6 +85,10 @@ class FileUse:
     call: str = ""
     pid: int = 0
     origin: Origin = Origin.CONTAINER
+    filesystem: str = ""
+    deleted: bool = False
+    program: str = ""
+    abi: Abi = Abi.NATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +118,35 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class Socket:
+    """What was done with a socket, by `call` (socket, socketpair, bind, connect, sendto, sendmsg): its `family`
+    and `kind` as socket(2) names them without their prefixes ("inet", "stream"), or their numbers; the
+    protocol's number; for the last four the `address` and `port`, as far as the family has them. A UNIX
+    socket's path is a FileUse. `error` is 0 or the positive errno (115, EINPROGRESS, for a connect that does
+    not wait)."""
+
+    call: str
+    family: str
+    kind: str
+    protocol: int = 0
+    address: str = ""
+    port: int = 0
+    error: int = 0
+    pid: int = 0
+    origin: Origin = Origin.CONTAINER
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A place in the container, other than the root, where another file system is mounted: its kind and source
+    as proc(5) tells them in mountinfo, "" where they are not known."""
+
+    path: str
+    filesystem: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Doubt:
     """Something that makes the result less than certain: a stable `code`, a sentence, what it is about."""
 
@@ -109,8 +157,9 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class CallSet:
-    """The system calls of one phase and origin, by name, sorted. `refused` are those that the engine's
-    own seccomp profile answered with ENOSYS, so that the program fell back to another call: a profile that
+    """The system calls of one phase, origin and ABI, by name, sorted; for Abi.RING io_uring's operations.
+    `calls` are those that were made, whatever came of them, but for ENOSYS: `refused` are those that the kernel
+    or the engine's own seccomp profile answered so, and the program fell back to another call: a profile that
     answers otherwise would break it. `nameless` are the numbers that this libseccomp has no name for."""
 
     phase: Phase
@@ -118,6 +167,7 @@ class CallSet:
     calls: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     nameless: tuple[int, ...] = ()
+    abi: Abi = Abi.NATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +204,9 @@ class Trace:
     listens: tuple[Listen, ...] = ()
     calls: tuple[CallSet, ...] = ()
     capabilities: tuple[CapabilitySet, ...] = ()
-    mounts: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
     parents: Mapping[int, int] = field(default_factory=dict)
     lost: int = 0
     doubts: tuple[Doubt, ...] = ()
+    sockets: tuple[Socket, ...] = ()
     own_execs: tuple[int, ...] = ()  # pids of slimtrace's own --exec commands: not the container's doing

@@ -4,20 +4,21 @@
 compares. `decode` turns one record's bytes into a fact; it trusts the kernel side's framing and nothing else.
 """
 
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import accumulate, pairwise
 from struct import Struct, calcsize, error
+from types import MappingProxyType
 
 from slimtrace.facts import paths
-from slimtrace.facts.events import Exec, FileUse, Listen, Origin, Use, process
+from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process
 
-RECORD_FILE, RECORD_EXEC, RECORD_FORK, RECORD_EXIT, RECORD_LISTEN, RECORD_CGROUP = range(1, 7)
-FLAG_OPENED, FLAG_FOREIGN, FLAG_TRUNCATED, FLAG_BASED = 1, 2, 4, 8
-NO_ARGUMENT, KNOWN, KNOWN_BY_FAILURE = 65535, 1, 2
-FAMILY_INET6 = 10
+RECORD_FILE, RECORD_EXEC, RECORD_FORK, RECORD_EXIT, RECORD_LISTEN, RECORD_CGROUP, RECORD_SOCKET = range(1, 8)
+FLAG_OPENED, FLAG_FOREIGN, FLAG_TRUNCATED, FLAG_BASED, FLAG_DELETED = 1, 2, 4, 8, 16
+NO_ARGUMENT = 255
+OUTCOME_ANY, OUTCOME_FAILURE, OUTCOME_SUCCESS, OUTCOME_SOMETHING = range(4)
+FAMILY_INET, FAMILY_INET6 = 2, 10
 
 _HEAD = (("type", "I"), ("pid", "I"), ("phase", "B"), ("origin", "B"), ("flags", "H"), ("length", "I"))
 
@@ -26,13 +27,17 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "record": (),
     "path_record": (
         ("dev", "Q"), ("ino", "Q"), ("open_flags", "Q"), ("error", "i"), ("file_mode", "I"), ("parent", "I"),
-        ("call", "H"), ("asked_length", "H"), ("base_length", "H"), ("resolved_length", "H"),
-        ("args_length", "H"), ("unused", "H"),
+        ("magic", "I"), ("call", "H"), ("asked_length", "H"), ("base_length", "H"), ("resolved_length", "H"),
+        ("args_length", "H"), ("abi", "H"), ("unused", "I"),
     ),
     "fork_record": (("child", "I"), ("unused", "I")),
     "exit_record": (("code", "i"), ("unused", "I")),
     "listen_record": (("family", "H"), ("port", "H"), ("unused", "I"), ("address", "16s")),
     "cgroup_record": (("id", "Q"),),
+    "socket_record": (
+        ("call", "H"), ("abi", "H"), ("family", "H"), ("kind", "H"), ("protocol", "H"), ("port", "H"),
+        ("error", "i"), ("address", "16s"),
+    ),
 }  # fmt: skip
 
 
@@ -53,6 +58,7 @@ _FORK = Struct(format_of("fork_record"))
 _EXIT = Struct(format_of("exit_record"))
 _LISTEN = Struct(format_of("listen_record"))
 _CGROUP = Struct(format_of("cgroup_record"))
+_SOCKET = Struct(format_of("socket_record"))
 HEADER_SIZE = calcsize(format_of("record"))
 
 
@@ -79,7 +85,39 @@ class CgroupArmed:
     id: int
 
 
-Record = FileUse | Exec | Fork | Exit | Listen | CgroupArmed
+Record = FileUse | Exec | Fork | Exit | Listen | Socket | CgroupArmed
+Calls = Mapping[tuple[Abi, int], tuple[str, Use]]
+"""A system call's name and what it does with a file, by its ABI and number."""
+
+# linux/magic.h; what containers are made of. A file system that is not here is told by its number.
+_FILE_SYSTEMS = {
+    0x9FA0: "proc", 0x62656572: "sysfs", 0x01021994: "tmpfs", 0x1CD1: "devpts", 0x19800202: "mqueue",
+    0x63677270: "cgroup2", 0x27E0EB: "cgroup", 0x794C7630: "overlay", 0xEF53: "ext4", 0x58465342: "xfs",
+    0x9123683E: "btrfs", 0x2FC12FC1: "zfs", 0x01021997: "9p", 0x65735546: "fuse", 0x6969: "nfs",
+    0x50495045: "pipefs", 0x534F434B: "sockfs", 0x09041934: "anon_inodefs", 0x958458F6: "hugetlbfs",
+    0xCAFE4A11: "bpf", 0x73636673: "securityfs", 0x64626720: "debugfs", 0x74726163: "tracefs",
+    0x6E736673: "nsfs", 0x73717368: "squashfs", 0xE0F5E1E2: "erofs", 0x61756673: "aufs",
+}  # fmt: skip
+# linux/socket.h and linux/net.h; their names as apparmor.d(5) and others write them
+_FAMILIES = {
+    0: "unspec", 1: "unix", 2: "inet", 3: "ax25", 4: "ipx", 5: "appletalk", 10: "inet6", 15: "key",
+    16: "netlink", 17: "packet", 21: "rds", 29: "can", 30: "tipc", 31: "bluetooth", 38: "alg", 40: "vsock",
+    42: "qipcrtr", 43: "smc", 44: "xdp",
+}  # fmt: skip
+_KINDS = {1: "stream", 2: "dgram", 3: "raw", 4: "rdm", 5: "seqpacket", 6: "dccp", 10: "packet"}
+
+
+def standing(word: int) -> tuple[Phase, Origin] | None:
+    """What a process's word in the kernel side's `standings` says (bpf/scope.h); None for a stranger's."""
+    if not word & 1:
+        return None
+    return Phase(word >> 1 & 3), Origin(word >> 3 & 1)
+
+
+def standing_word(phase: Phase, origin: Origin) -> int:
+    """The word that says so."""
+    return 1 | phase << 1 | origin << 3
+
 
 # open(2) flags; the same numbers on x86_64 and aarch64 but O_DIRECTORY (asm/fcntl.h)
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -92,14 +130,17 @@ def walked(raw: bytes) -> str:
     return "/" + "/".join(paths.decode(name) for name in reversed(names))
 
 
-def decode(raw: bytes, call_names: Mapping[int, tuple[str, Use]], run: int = 0) -> Record | None:
-    """The fact in one record; None for a type that this version does not know. `call_names` gives a system
-    call's name and what it does with a file; `run` numbers the recording (events.process). Raises struct.error
+def decode(
+    raw: bytes, calls: Calls, run: int = 0, programs: Mapping[int, str] = MappingProxyType({})
+) -> Record | None:
+    """The fact in one record; None for a type that this version does not know. `calls` gives a system
+    call's name and what it does with a file; `run` numbers the recording (events.process); `programs`
+    says what a process executed last. Raises struct.error
     on a record cut short, ValueError on an origin that this version does not know."""
     kind, pid, _, origin, flags, _ = _HEADER.unpack_from(raw)
     pid = process(run, pid)
     if kind == RECORD_FILE:
-        return _file(raw, pid, Origin(origin), flags, call_names)
+        return _file(raw, pid, Origin(origin), flags, calls, programs.get(pid, ""))
     if kind == RECORD_EXEC:
         return _exec(raw, pid, Origin(origin), flags, run)
     if kind == RECORD_FORK:
@@ -108,11 +149,36 @@ def decode(raw: bytes, call_names: Mapping[int, tuple[str, Use]], run: int = 0) 
         return Exit(pid, _EXIT.unpack_from(raw)[6])
     if kind == RECORD_LISTEN:
         *_, family, port, _, address = _LISTEN.unpack_from(raw)
-        text = str(IPv6Address(address) if family == FAMILY_INET6 else IPv4Address(address[:4]))
-        return Listen(port, text, pid, Origin(origin))
+        return Listen(port, _address(family, address), pid, Origin(origin))
+    if kind == RECORD_SOCKET:
+        return _socket(raw, pid, Origin(origin), calls)
     if kind == RECORD_CGROUP:
         return CgroupArmed(_CGROUP.unpack_from(raw)[6])
     return None
+
+
+def _address(family: int, raw: bytes) -> str:
+    """An IP address as text, "" for another family's."""
+    if family == FAMILY_INET6:
+        return str(IPv6Address(raw))
+    return str(IPv4Address(raw[:4])) if family == FAMILY_INET else ""
+
+
+def _socket(raw: bytes, pid: int, origin: Origin, calls: Calls) -> Socket:
+    call, abi, family, kind, protocol, port, error, address = _SOCKET.unpack_from(raw)[6:]
+    name, _ = calls.get((Abi(abi), call), (str(call), Use.READ))
+    made = name in ("socket", "socketpair")
+    return Socket(
+        call=name,
+        family=_FAMILIES.get(family, str(family)),
+        kind=_KINDS.get(kind, str(kind)),
+        protocol=protocol,
+        address="" if made else _address(family, address),
+        port=port,
+        error=-error,
+        pid=pid,
+        origin=origin,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +189,9 @@ class _Named:
     error: int
     file_mode: int
     parent: int
+    filesystem: str
     call: int
+    abi: Abi
     asked: str
     base: str
     resolved: str
@@ -132,7 +200,7 @@ class _Named:
 
 def _named(raw: bytes, flags: int) -> _Named:
     body = _PATH.unpack_from(raw)[6:]
-    _, _, open_flags, result, file_mode, parent, call, asked, base, resolved, args, _ = body
+    _, _, open_flags, result, file_mode, parent, magic, call, asked, base, resolved, args, abi, _ = body
     ends = list(accumulate((asked, base, resolved, args), initial=_PATH.size))
     if ends[-1] > len(raw):
         raise error(f"record cut short: {len(raw)} of {ends[-1]} bytes")
@@ -142,7 +210,9 @@ def _named(raw: bytes, flags: int) -> _Named:
         error=-result,
         file_mode=file_mode,
         parent=parent,
+        filesystem=_FILE_SYSTEMS.get(magic, f"{magic:#x}") if flags & FLAG_FOREIGN else "",
         call=call,
+        abi=Abi(abi),
         asked=paths.decode(texts[0]),
         base=walked(texts[1]) if flags & FLAG_BASED else "",
         resolved=walked(texts[2]) if flags & FLAG_OPENED else "",
@@ -150,16 +220,14 @@ def _named(raw: bytes, flags: int) -> _Named:
     )
 
 
-def _file(
-    raw: bytes, pid: int, origin: Origin, flags: int, call_names: Mapping[int, tuple[str, Use]]
-) -> FileUse:
+def _file(raw: bytes, pid: int, origin: Origin, flags: int, calls: Calls, program: str) -> FileUse:
     seen = _named(raw, flags)
-    name, use = call_names.get(seen.call, (str(seen.call), Use.STAT))
+    name, use = calls.get((seen.abi, seen.call), (str(seen.call), Use.STAT))
     if use is Use.READ:
-        use = _use_of_open(seen.open_flags, seen.file_mode)
+        use = _use_of_open(seen.open_flags)
     elif use is Use.STAT and seen.open_flags & _AT_SYMLINK_NOFOLLOW:
         use = Use.LINK
-    opening = use in (Use.READ, Use.WRITE, Use.LIST)
+    opening = use in (Use.READ, Use.WRITE)
     return FileUse(
         use=use,
         asked=seen.asked,
@@ -172,15 +240,20 @@ def _file(
         call=name,
         pid=pid,
         origin=origin,
+        filesystem=seen.filesystem,
+        deleted=bool(flags & FLAG_DELETED),
+        program=program,
+        abi=Abi.NATIVE if seen.abi is Abi.RING else seen.abi,
     )
 
 
-def _use_of_open(open_flags: int, file_mode: int) -> Use:
+def _use_of_open(open_flags: int) -> Use:
+    """A directory that was opened is read too: getdents(2) is what lists it."""
     if open_flags & _O_PATH:
         return Use.STAT
     if open_flags & _ACCESS_MODE or open_flags & (_O_CREAT | _O_TRUNC):
         return Use.WRITE
-    return Use.LIST if stat.S_ISDIR(file_mode) else Use.READ
+    return Use.READ
 
 
 def _exec(raw: bytes, pid: int, origin: Origin, flags: int, run: int) -> Exec:

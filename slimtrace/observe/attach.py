@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.facts.events import Exec, FileUse, Use
+from slimtrace.facts.events import Abi, Exec, FileUse, Use
 from slimtrace.facts.paths import below, decode
-from slimtrace.observe.run import mount_points
+from slimtrace.observe.mounts import joined, mounted
 
 _MAPPING = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ (\S{4}) [0-9a-f]+ \S+ \d+ +(/.*)$")
 _DELETED = " (deleted)"
@@ -95,17 +95,28 @@ def held(pid: int) -> Iterator[FileUse | Exec]:
     """What a process holds: its executable (an Exec), then mappings, descriptors and directories. Nothing for a
     process that is gone."""
     root = Path(f"/proc/{pid}")
-    elsewhere = tuple(point for point in mount_points(pid) if point != "/")
+    elsewhere = sorted(joined(mounted(pid)), key=lambda mount: -len(mount.path))  # the innermost counts
+    binary = _link(root / "exe")
 
-    def foreign(path: str) -> bool:
-        return any(below(path, point) for point in elsewhere)
+    def lies_on(path: str) -> str:
+        return next((mount.filesystem for mount in elsewhere if below(path, mount.path)), "")
 
     def use(kind: Use, path: str) -> FileUse:
-        return FileUse(kind, path, resolved=path, foreign=foreign(path), call="held", pid=pid)
+        kept_on = lies_on(path)
+        return FileUse(
+            kind,
+            path,
+            resolved=path,
+            foreign=bool(kept_on),
+            call="held",
+            pid=pid,
+            filesystem=kept_on,
+            program=binary,
+        )
 
-    binary = _link(root / "exe")
     if binary:
-        yield Exec(binary, "", binary, pid, _parent(pid), foreign=foreign(binary), argv=_arguments(pid))
+        foreign = bool(lies_on(binary))
+        yield Exec(binary, "", binary, pid, _parent(pid), foreign=foreign, argv=_arguments(pid))
     for path in sorted(_mapped(root)):
         yield use(Use.MAP, path)
     for path, kind in sorted(_descriptors(root)):
@@ -113,6 +124,27 @@ def held(pid: int) -> Iterator[FileUse | Exec]:
     for name in ("cwd", "root"):
         if path := _link(root / name):
             yield use(Use.ENTER, path)
+
+
+def waiting(pid: int) -> frozenset[tuple[Abi, int]]:
+    """The system calls that the threads of a process are in at this moment (proc(5),
+    /proc/PID/task/TID/syscall): one that began and never ended is seen by no tracepoint at its exit. Nothing
+    for a process that is gone."""
+    try:
+        with Path(f"/proc/{pid}/exe").open("rb") as binary:
+            abi = Abi.COMPAT if binary.read(5) == b"\x7fELF\x01" else Abi.NATIVE
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return frozenset()
+    found = set()
+    for thread in threads:
+        try:
+            word = (thread / "syscall").read_text().split(" ", 1)[0]
+        except OSError:
+            continue
+        if word.isdecimal():  # else "running", or -1: stopped elsewhere than in a call
+            found.add((abi, int(word)))
+    return frozenset(found)
 
 
 def _arguments(pid: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from struct import unpack_from
 
 from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.observe.rings import MEMBERS as RING_MEMBERS
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
@@ -20,6 +21,8 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 OFFSETS: Mapping[str, str] = {
     "AT_PATH_MNT": "path.mnt",
     "AT_PATH_DENTRY": "path.dentry",
+    "AT_TASK_CGROUPS": "task_struct.cgroups",
+    "AT_CSS_SET_DFL_CGRP": "css_set.dfl_cgrp",
     "AT_TASK_FILES": "task_struct.files",
     "AT_TASK_FS": "task_struct.fs",
     "AT_TASK_MM": "task_struct.mm",
@@ -27,6 +30,7 @@ OFFSETS: Mapping[str, str] = {
     "AT_TASK_SIGNAL": "task_struct.signal",
     "AT_TASK_TGID": "task_struct.tgid",
     "AT_TASK_PARENT": "task_struct.real_parent",
+    "AT_TASK_FLAGS": "task_struct.flags",
     "AT_TASK_EXIT_CODE": "task_struct.exit_code",
     "AT_TASK_CRED": "task_struct.cred",
     "AT_TASK_REAL_CRED": "task_struct.real_cred",
@@ -37,14 +41,18 @@ OFFSETS: Mapping[str, str] = {
     "AT_FS_ROOT": "fs_struct.root",
     "AT_FS_PWD": "fs_struct.pwd",
     "AT_FILE_PATH": "file.f_path",
+    "AT_FILE_PRIVATE": "file.private_data",
     "AT_INODE_INO": "inode.i_ino",
     "AT_INODE_MODE": "inode.i_mode",
     "AT_DENTRY_PARENT": "dentry.d_parent",
     "AT_DENTRY_NAME": "dentry.d_name",
     "AT_DENTRY_INODE": "dentry.d_inode",
     "AT_DENTRY_SB": "dentry.d_sb",
+    "AT_DENTRY_HASHED": "dentry.d_hash.pprev",
+    "AT_QSTR_HASH": "qstr.hash_len",
     "AT_QSTR_NAME": "qstr.name",
     "AT_SB_DEV": "super_block.s_dev",
+    "AT_SB_MAGIC": "super_block.s_magic",
     "AT_MOUNT_MNT": "mount.mnt",
     "AT_MOUNT_PARENT": "mount.mnt_parent",
     "AT_MOUNT_MOUNTPOINT": "mount.mnt_mountpoint",
@@ -66,7 +74,18 @@ OFFSETS: Mapping[str, str] = {
     "AT_SOCK_PORT": "sock_common.skc_num",
     "AT_SOCK_ADDRESS4": "sock_common.skc_rcv_saddr",
     "AT_SOCK_ADDRESS6": "sock_common.skc_v6_rcv_saddr",
+    "AT_SOCK_PROTOCOL": "sock.sk_protocol",
+    "AT_SOCKET_TYPE": "socket.type",
+    "AT_SOCKET_SK": "socket.sk",
 }
+
+# The same for what a build can do without; all of a group, or none.
+RING_OFFSETS: Mapping[str, str] = {
+    "AT_RING_OPERATION": "io_kiocb.opcode",
+    "AT_RING_DATA": "io_kiocb.cmd",
+    "AT_FILENAME_NAME": "filename.name",
+}
+RING_TRACEPOINTS = ("io_uring_submit_req", "io_uring_submit_sqe")  # the younger name first
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +93,16 @@ class Machine:
     """What differs between processor architectures.
 
     `registers` are where system call arguments and number are in struct pt_regs: an offset constant to
-    (member, extra bytes). `abi` is the word of task_struct that tells a 32-bit task, `abi_mask` its bit.
+    (member, extra bytes); `compat_registers` where the six arguments of a 32-bit call are, where that differs.
+    `abi` is the word of task_struct that tells a 32-bit task, `abi_mask` its bit; `x32_bit` is the bit of a
+    call's number that tells x32, 0 for none.
     """
 
     registers: Mapping[str, tuple[str, int]]
     abi: str
     abi_mask: int
+    compat_registers: tuple[str, ...] = ()
+    x32_bit: int = 0
 
 
 MACHINES: Mapping[str, Machine] = {
@@ -98,6 +121,9 @@ MACHINES: Mapping[str, Machine] = {
         },
         abi="task_struct.thread_info.status",
         abi_mask=0x2,
+        # arch/x86/entry/syscall_32.c; __X32_SYSCALL_BIT in uapi/asm/unistd.h
+        compat_registers=("bx", "cx", "dx", "si", "di", "bp"),
+        x32_bit=0x40000000,
     ),
     # arch/arm64/include/asm/syscall.h: x0 holds the result at exit, orig_x0 the first argument;
     # TIF_32BIT in asm/thread_info.h
@@ -118,7 +144,7 @@ MACHINES: Mapping[str, Machine] = {
     ),
 }
 
-_KIND_STRUCT, _KIND_UNION = 4, 5
+_KIND_PTR, _KIND_STRUCT, _KIND_UNION, _KIND_TYPEDEF = 2, 4, 5, 8
 _REFERENCES = {8, 9, 10, 11, 18}  # typedef, volatile, const, restrict, type tag
 # u32 words behind the 12-byte header of each kind: fixed, and for each of its vlen members
 _FIXED = [{1: 1, 3: 3, 14: 1, 17: 1}.get(kind, 0) for kind in range(32)]
@@ -142,12 +168,15 @@ class Btf:
         self._words = array("I", raw[header + type_at : header + type_at + type_size])
         self._starts = array("I", [0])
         self._structs: dict[str, int] = {}
+        self._tracepoints: dict[str, int] = {}
         self._index()
 
     def _index(self) -> None:
         words, starts, end = self._words, self._starts, len(self._words)
-        wanted = {name.split(".")[0] for name in OFFSETS.values()} | {"pt_regs"}
+        members = (*OFFSETS.values(), *RING_OFFSETS.values(), *RING_MEMBERS)
+        wanted = {name.split(".")[0] for name in members} | {"pt_regs"}
         offsets = {self._name_offset(name): name for name in wanted}
+        tracepoints = {self._name_offset(f"btf_trace_{name}"): name for name in RING_TRACEPOINTS}
         at = 0
         try:
             while at < end:
@@ -156,6 +185,8 @@ class Btf:
                 kind = info >> 24 & 31
                 if kind == _KIND_STRUCT and words[at] in offsets and info & 0xFFFF:
                     self._structs.setdefault(offsets[words[at]], at)
+                elif kind == _KIND_TYPEDEF and words[at] in tracepoints:
+                    self._tracepoints[tracepoints[words[at]]] = at
                 at += 3 + _FIXED[kind] + (info & 0xFFFF) * _EACH[kind]
         except IndexError as broken:
             raise ValueError("truncated BTF") from broken
@@ -186,6 +217,26 @@ class Btf:
         """Whether the kernel has this raw tracepoint: each has a typedef ``btf_trace_NAME``
         (include/trace/bpf_probe.h)."""
         return b"\0btf_trace_" + name.encode() + b"\0" in self._names
+
+    def has_function(self, name: str) -> bool:
+        """Whether something of the kernel is called so."""
+        return b"\0" + name.encode() + b"\0" in self._names
+
+    def tracepoint_arguments(self, name: str) -> tuple[str, ...]:
+        """The types of what a raw tracepoint of RING_TRACEPOINTS hands over, in order, a pointer's without its
+        star (BTF has no names of them; the typedef's function begins with the private ``__data``); empty where
+        the kernel has no tracepoint of that name."""
+        if name not in self._tracepoints:
+            return ()
+        at = self._target(self._words[self._tracepoints[name] + 2])
+        count = self._words[at + 1] & 0xFFFF
+        types = [self._words[at + 4 + 2 * index] for index in range(1, count)]
+        return tuple(self._name(self._words[self._target(each)]) for each in types)
+
+    def _target(self, type_id: int) -> int:
+        """The position of a type, and of a pointer what it points to."""
+        at = self._struct_of(type_id)
+        return self._struct_of(self._words[at + 2]) if self._words[at + 1] >> 24 & 31 == _KIND_PTR else at
 
     def _struct_of(self, type_id: int) -> int:
         """The position of a type, typedefs and qualifiers taken off."""
@@ -254,9 +305,46 @@ def constants(btf: Btf) -> dict[str, int]:
             f"please report the kernel {platform.release()}",
             Exit.KERNEL,
         ) from missing
+    found |= {
+        f"AT_COMPAT_ARG{index}": btf.offset(f"pt_regs.{name}")
+        for index, name in enumerate(here.compat_registers)
+    }
+    found["COMPAT_REGISTERS"] = int(bool(here.compat_registers))
+    found |= {f"AT_COMPAT_ARG{index}": 0 for index in range(6) if not here.compat_registers}
+    # one read takes a dentry's parent, name, inode and short name, if they follow one another
+    at = found["AT_DENTRY_PARENT"]
+    found["DENTRY_AT_ONCE"] = int(
+        (found["AT_DENTRY_NAME"], found["AT_DENTRY_INODE"]) == (at + 8, at + 24)
+        and (found["AT_QSTR_HASH"], found["AT_QSTR_NAME"]) == (0, 8)
+    )
     found["ABI_MASK"] = here.abi_mask
+    found["X32_BIT"] = here.x32_bit
     found["PAGE_SIZE"] = mmap.PAGESIZE
     return found
+
+
+def ring_constants(btf: Btf) -> tuple[str, dict[str, int]]:
+    """The tracepoint that tells of io_uring's requests, and what bpf/rings.c is compiled with; no name where
+    this kernel has none. Without RING_REQUEST only a request's operation is known."""
+    for name in RING_TRACEPOINTS:
+        arguments = btf.tracepoint_arguments(name)
+        if not arguments:
+            continue
+        found: dict[str, int] = {}
+        if "io_kiocb" in arguments:
+            try:
+                found |= {constant: btf.offset(member) for constant, member in RING_OFFSETS.items()}
+                return name, found | {"RING_REQUEST": arguments.index("io_kiocb")}
+            except KeyError:
+                pass  # before 6.0 the request's data lay elsewhere
+        if "unsigned char" in arguments:
+            return name, {"RING_OPERATION": arguments.index("unsigned char")}
+    return "", {}
+
+
+def process_limit() -> int:
+    """One more than the highest process id that this machine gives (proc(5), pid_max)."""
+    return int(Path("/proc/sys/kernel/pid_max").read_text())
 
 
 def defines(values: Mapping[str, int]) -> list[str]:

@@ -7,16 +7,19 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from slimtrace import data
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.facts.events import CAPABILITIES, CallSet, CapabilitySet, Origin, Phase, Use
-from slimtrace.facts.wire import KNOWN, KNOWN_BY_FAILURE, NO_ARGUMENT
-from slimtrace.observe import calls, kernel
+from slimtrace.facts import wire
+from slimtrace.facts.events import CAPABILITIES, Abi, CallSet, CapabilitySet, Origin, Phase, Use
+from slimtrace.observe import calls, kernel, rings
 
 # In the order in which the one translation unit is put together.
 SOURCES = (
@@ -24,18 +27,35 @@ SOURCES = (
     "kernel.h",
     "scope.h",
     "cgroup.c",
+    "calls.h",
     "paths.c",
-    "calls.c",
     "sockets.c",
     "files.c",
+    "exit.c",
     "process.c",
 )
-STEPS = ("take_name", "walk", "finish")  # tail-called programs, in the order of enum step in bpf/paths.c
+RINGS = "rings.c"
+# What the programs on_NAME are attached to, the one that everything begins with last.
+TRACEPOINTS = (
+    "cgroup_mkdir",
+    "cgroup_attach_task",
+    "inet_sock_set_state",
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "sys_exit",
+)
+# Tail-called programs, in the order of enum step in bpf/paths.c.
+STEPS = ("take_name", "take_descriptor", "take_socket", "take_ring_name", "walk", "finish")
 RING_BYTES = 16 << 20  # a power of two; 16 MiB hold about 100,000 file records
-TOLD_ENTRIES = 1 << 17  # distinct (file, asked text) pairs remembered by the kernel, about 10 MiB
-POLL_MS = 100
+TOLD_SETS = 1 << 17  # sets of four facts that the kernel remembers, 8 MiB; a power of two
+POLL_MS = 40  # the longest that a file waits in the ring
 NEEDLE = 16  # characters of the container id that the kernel looks for in a cgroup's path
-_ROWS = 6  # bpf/calls.c: origin * 3 + phase, the same again for refused calls, then one row of other ABIs
+# bpf/calls.h: rows by ABI, origin and phase; the same again for refused calls; io_uring's by origin and phase
+_CALL_ROWS, _RING_ROWS = 18, 36
+_PROCESSES_IN_A_ROW = 1024
+_TYPED_HELPERS = ("bpf_get_current_task_btf", "bpf_task_pt_regs")
+_LAST_PROGRAM_SECONDS = 0.005  # for one that runs while its tracepoint is taken away
 
 _MISSING_BCC = (
     "install the distribution's package: apt-get install python3-bpfcc (the PyPI project bcc is another)"
@@ -59,32 +79,51 @@ _KPROBES = Path(
 )  # the kernel has them; that they load, only trying tells
 
 
-def source(capabilities: str = UNSEEN) -> str:
-    """The one translation unit: bpf/'s files in order, with one of the ways to see capabilities, each with its
-    own line numbers for the compiler's messages."""
+def source(way: "Way") -> str:
+    """The one translation unit: bpf/'s files in order, each with its own line numbers for the compiler's
+    messages."""
     folder = data.folder("bpf")
-    names = (*SOURCES, *(("capabilities.h", capabilities) if capabilities else ()))
+    names = [*SOURCES, *((RINGS,) if way.rings else ())]
+    names += ("capabilities.h", way.capabilities) if way.capabilities else ()
     return "\n".join(f'#line 1 "{name}"\n{(folder / name).read_text()}' for name in names)
-
-
-def ways(btf: kernel.Btf) -> tuple[str, ...]:
-    """The ways to see capabilities that are worth trying on this kernel, best first."""
-    if btf.has_tracepoint("cap_capable"):
-        return BY_TRACEPOINT, UNSEEN
-    return (BY_KPROBE, UNSEEN) if _KPROBES.exists() else (UNSEEN,)
 
 
 def constants(btf: kernel.Btf) -> dict[str, int]:
     """Everything that bpf/ is compiled with here. Raises SlimtraceError (KERNEL) if the BTF lacks something."""
-    return kernel.constants(btf) | {
+    found = kernel.constants(btf) | {
         "RING_PAGES": RING_BYTES // mmap.PAGESIZE,
-        "TOLD_SIZE": TOLD_ENTRIES,
+        "TOLD_SETS": TOLD_SETS,
+        "STANDING_ROWS": -(-kernel.process_limit() // _PROCESSES_IN_A_ROW),
         "NR_SECCOMP": calls.number_of("seccomp"),
         "NR_PRCTL": calls.number_of("prctl"),
-        "NR_CHDIR": calls.number_of("chdir"),
-        "NR_CHROOT": calls.number_of("chroot"),
-        "NR_LISTEN": calls.number_of("listen"),
     }
+    for name in ("execve", "execveat", "rt_sigreturn", "exit", "exit_group"):
+        found[f"NR_{name.upper()}"] = calls.number_of(name)
+        found[f"NR_COMPAT_{name.upper()}"] = calls.number_of(name, Abi.COMPAT)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One of the ways to see: with plain loads (bpf/kernel.h, TYPED), with io_uring's requests, and how
+    capabilities are seen."""
+
+    typed: bool
+    rings: bool
+    capabilities: str
+
+
+def ways(btf: kernel.Btf) -> Iterator[Way]:
+    """Those that are worth trying on this kernel, best first. What a kernel says that it has may still be
+    refused; the last does without all that can be done without."""
+    capabilities = [UNSEEN]
+    if btf.has_tracepoint("cap_capable"):
+        capabilities.insert(0, BY_TRACEPOINT)
+    elif _KPROBES.exists():
+        capabilities.insert(0, BY_KPROBE)
+    typed = [True, False] if all(map(btf.has_function, _TYPED_HELPERS)) else [False]
+    with_rings = [True, False] if kernel.ring_constants(btf)[0] else [False]
+    return map(Way, *zip(*product(typed, with_rings, capabilities), strict=True))
 
 
 class Probes:
@@ -100,28 +139,51 @@ class Probes:
         self._stopping = threading.Event()
         self._reader: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self._unnamed_operations = set(rings.UNNAMED) | set(rings.NAMED)
         btf = kernel.read_btf()
+        self._bpf, self.way = self._load(btf)
+        self._words = _Shared(self._bpf[b"standings"], "I")
+        self._called = _Shared(self._bpf[b"called"], "B")
+        self._bpf[b"records"].open_ring_buffer(self._take)
+
+    def _load(self, btf: kernel.Btf) -> tuple[Any, Way]:
         values = constants(btf)
+        refusal = SlimtraceError("internal error: no way to load", exit_code=Exit.INTERNAL)
         with _captured_stderr() as said:
-            for self._capabilities in ways(btf):
+            for way in ways(btf):
+                ring = kernel.ring_constants(btf)[1] if way.rings else {}
+                flags = kernel.defines(values | ring | {"TYPED": int(way.typed)})
+                loaded = None
                 try:
-                    self._bpf = self._bcc.BPF(
-                        text=source(self._capabilities).encode(),
-                        cflags=[*kernel.defines(values), "-Wno-everything"],
-                    )
-                    self._link_steps()
-                    break
+                    loaded = self._bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
+                    self._link_steps(loaded, way)
+                    self._fill_calls(loaded)
+                    if way.rings:
+                        self._fill_rings(loaded, btf)
+                    self._attach(loaded, way, btf)
+                    return loaded, way
                 except Exception as problem:
-                    if self._capabilities != UNSEEN:
-                        continue
+                    if loaded is not None:
+                        loaded.cleanup()
                     tail = " ".join(said().split()[-40:])
-                    raise SlimtraceError(
+                    refusal = SlimtraceError(
                         f"cannot load the BPF programs: {problem} {tail}".rstrip(),
                         "`slimtrace doctor` tells what this kernel lacks",
                         Exit.KERNEL,
-                    ) from problem
-        self._fill_calls(tuple(values[f"AT_ARG{index}"] for index in range(6)))
-        self._bpf[b"records"].open_ring_buffer(self._take)
+                    )
+        raise refusal
+
+    def _attach(self, bpf: Any, way: Way, btf: kernel.Btf) -> None:
+        if way.capabilities == BY_KPROBE:
+            bpf.attach_kprobe(event=b"cap_capable", fn_name=b"before_cap_capable")
+            bpf.attach_kretprobe(event=b"cap_capable", fn_name=b"after_cap_capable")
+        wanted = [(name, f"on_{name}") for name in TRACEPOINTS]
+        if way.capabilities == BY_TRACEPOINT:
+            wanted.insert(0, ("cap_capable", "on_cap_capable"))
+        if way.rings:
+            wanted.insert(0, (kernel.ring_constants(btf)[0], "on_io_uring"))
+        for tracepoint, program in wanted:
+            bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
 
     def __enter__(self) -> Self:
         return self
@@ -131,25 +193,44 @@ class Probes:
     ) -> None:
         self.close()
 
-    def _link_steps(self) -> None:
-        table = self._bpf[b"steps"]
+    def _link_steps(self, bpf: Any, way: Way) -> None:
+        table = bpf[b"steps"]
         for index, name in enumerate(STEPS):
-            program = self._bpf.load_func(name.encode(), self._bcc.BPF.RAW_TRACEPOINT)
-            table[ctypes.c_int(index)] = ctypes.c_int(program.fd)
+            if name != "take_ring_name" or way.rings:
+                program = bpf.load_func(name.encode(), self._bcc.BPF.RAW_TRACEPOINT)
+                table[ctypes.c_int(index)] = ctypes.c_int(program.fd)
 
-    def _fill_calls(self, arguments: tuple[int, ...]) -> None:
-        def place(argument: int) -> int:
-            return NO_ARGUMENT if argument == calls.NONE else arguments[argument]
+    def _fill_calls(self, bpf: Any) -> None:
+        table = bpf[b"calls"]
+        for abi in (Abi.NATIVE, Abi.COMPAT, Abi.X32):
+            for number, (_, shape) in calls.shapes_by_number(abi).items():
+                row = table.Leaf()
+                row.act, row.places, row.mask = shape.act, shape.places, shape.mask
+                row.opens, row.bare = int(shape.opens), int(shape.bare)
+                row.outcome = _outcome(shape)
+                row.path, row.dirfd = _place(shape.path), _place(shape.dirfd)
+                row.flags, row.how = _place(shape.flags), _place(shape.how)
+                row.path2, row.dirfd2 = map(_place, shape.second)
+                row.needs = _place(shape.needs)
+                table[ctypes.c_int(abi * calls.CALL_NUMBERS + number)] = row
 
-        table = self._bpf[b"calls"]
-        for number, (_, shape) in calls.shapes_by_number().items():
+    def _fill_rings(self, bpf: Any, btf: kernel.Btf) -> None:
+        table = bpf[b"rings"]
+        for name, names in rings.NAMED.items():
             row = table.Leaf()
-            row.known = KNOWN_BY_FAILURE if shape.use is Use.EXEC else KNOWN
-            row.opens = int(shape.opens)
-            row.path, row.dirfd = place(shape.path), place(shape.dirfd)
-            row.flags, row.how = place(shape.flags), place(shape.how)
-            row.path2, row.dirfd2 = place(shape.second[0]), place(shape.second[1])
-            table[ctypes.c_int(number)] = row
+            try:
+                data = btf.offset("io_kiocb.cmd")
+
+                def place(member: str, data: int = data) -> int:
+                    return data + btf.offset(member) if member else 0
+
+                row.name, row.dirfd, row.flags = place(names.name), place(names.dirfd), place(names.flags)
+                row.name2, row.dirfd2 = map(place, names.second)
+            except KeyError:  # this kernel keeps it elsewhere
+                continue
+            row.known = int(row.name > 0)
+            self._unnamed_operations.discard(name)
+            table[ctypes.c_int(rings.number_of(name))] = row
 
     def arm(self, container_id: str) -> None:
         """Watch the cgroup that the engine is about to make for this container, and those nested in it."""
@@ -168,11 +249,12 @@ class Probes:
 
     def adopt_processes(self, pids: Iterable[int]) -> None:
         """Take these processes for the container's own program."""
-        table = self._bpf[b"standings"]
         for pid in pids:
-            row = table.Leaf()
-            row.phase, row.origin = Phase.APP, Origin.CONTAINER
-            table[ctypes.c_uint(pid)] = row
+            self._words[pid] = wire.standing_word(Phase.APP, Origin.CONTAINER)
+
+    def standing(self, pid: int) -> tuple[Phase, Origin] | None:
+        """How far a process has come and by which door; None for one that is not watched."""
+        return wire.standing(self._words[pid])
 
     def _set_session(self, armed: int, needle: bytes = b"\0" * NEEDLE, started: int = 0) -> None:
         table = self._bpf[b"sessions"]
@@ -193,6 +275,7 @@ class Probes:
         try:
             while not self._stopping.is_set():
                 self._bpf.ring_buffer_poll(POLL_MS)
+                self._bpf.ring_buffer_consume()  # nobody is woken for a file (bpf/scope.h)
         except BaseException as problem:
             self._failure = problem
 
@@ -205,12 +288,13 @@ class Probes:
     def drain(self) -> None:
         """Stop watching, and reading once everything that the kernel has handed over has been taken. Nothing
         comes after that, however busy the container still is: the reader would never find an end otherwise."""
-        self._set_session(armed=0)
-        self._bpf[b"scope"].clear()
+        for tracepoint in list(self._bpf.raw_tracepoint_fds):
+            self._bpf.detach_raw_tracepoint(tracepoint)
         self._stopping.set()
         if self._reader is not None:
             self._reader.join()
             self._reader = None
+        time.sleep(_LAST_PROGRAM_SECONDS)
         self._bpf.ring_buffer_consume()
         if self._failure is not None:
             raise SlimtraceError(
@@ -227,26 +311,38 @@ class Probes:
 
     def call_sets(self) -> tuple[CallSet, ...]:
         """The system calls seen so far, by phase and origin."""
-        names = calls.names()
         found = []
+        for abi in (Abi.NATIVE, Abi.COMPAT, Abi.X32):
+            names = calls.names(abi)
+            for origin in Origin:
+                for phase in Phase:
+                    row = (abi * 2 + origin) * 3 + phase
+                    made, refused = self._numbers(row), self._numbers(row + _CALL_ROWS)
+                    if abi is Abi.NATIVE or made or refused:
+                        found.append(
+                            CallSet(
+                                phase,
+                                origin,
+                                tuple(sorted(names[n] for n in made if n in names)),
+                                tuple(sorted(names[n] for n in refused if n in names)),
+                                tuple(n for n in made if n not in names),
+                                abi,
+                            )
+                        )
         for origin in Origin:
             for phase in Phase:
-                row = origin * 3 + phase
-                made, refused = self._numbers(row), self._numbers(row + _ROWS)
-                found.append(
-                    CallSet(
-                        phase,
-                        origin,
-                        tuple(sorted(names[n] for n in made if n in names)),
-                        tuple(sorted(names[n] for n in refused if n in names)),
-                        tuple(n for n in made if n not in names),
-                    )
-                )
+                if made := self._numbers(_RING_ROWS + origin * 3 + phase):
+                    operations = tuple(sorted(map(rings.name_of, made)))
+                    found.append(CallSet(phase, origin, operations, abi=Abi.RING))
         return tuple(found)
+
+    def unnamed_operations(self) -> frozenset[str]:
+        """io_uring's operations that reach for a file and cannot be told by its name on this kernel."""
+        return frozenset(self._unnamed_operations)
 
     def capability_sets(self) -> tuple[CapabilitySet, ...] | None:
         """The capabilities asked for so far, by phase and origin; None where this kernel does not tell."""
-        if self._capabilities == UNSEEN:
+        if self.way.capabilities == UNSEEN:
             return None
         found = []
         for origin in Origin:
@@ -261,13 +357,10 @@ class Probes:
         """How many distinct system calls the container's program has made so far."""
         return len(self._numbers(Origin.CONTAINER * 3 + Phase.APP))
 
-    def other_abi_calls(self) -> int:
-        """How many distinct calls of another ABI (32-bit, x32) were seen; they are not named."""
-        return len(self._numbers(2 * _ROWS))
-
     def _numbers(self, row: int) -> list[int]:
-        made = self._bpf[b"called"][ctypes.c_int(row)].made
-        return [number for number in range(calls.CALL_NUMBERS) if made[number]]
+        begin = row * calls.CALL_NUMBERS
+        made = self._called[begin : begin + calls.CALL_NUMBERS].tobytes()
+        return [number for number, seen in enumerate(made) if seen] if any(made) else []
 
     def close(self) -> None:
         """Detach and free everything. Safe to call twice."""
@@ -276,6 +369,37 @@ class Probes:
             self._reader.join()
             self._reader = None
         self._bpf.cleanup()
+
+
+class _Shared:
+    """A map that the kernel shares with us (BPF_F_MMAPABLE), as an array of `letter`s (struct(3)). A word is
+    read and written whole, beside the programs that do the same."""
+
+    def __init__(self, table: Any, letter: Literal["B", "I"]) -> None:
+        self._memory = mmap.mmap(table.map_fd, table.max_entries * ctypes.sizeof(table.Leaf))
+        self._view = memoryview(self._memory).cast("B").cast(letter)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._view[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self._view[index] = value
+
+
+def _place(argument: int) -> int:
+    return wire.NO_ARGUMENT if argument == calls.NONE else argument
+
+
+def _outcome(shape: calls.Shape) -> int:
+    """With which result a call counts: a program that was executed is told by sched_process_exec; a descriptor
+    that is none, or a call on it that failed, reached nothing."""
+    if shape.use is Use.EXEC:
+        return wire.OUTCOME_FAILURE
+    if shape.act in (calls.Act.NAME, calls.Act.ADDRESS, calls.Act.SOCKET):
+        return wire.OUTCOME_ANY
+    if shape.use is Use.LIST:  # the end of a directory is news of nothing
+        return wire.OUTCOME_SOMETHING
+    return wire.OUTCOME_SUCCESS
 
 
 def _capabilities(row: Sequence[int]) -> tuple[str, ...]:

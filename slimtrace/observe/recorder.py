@@ -4,22 +4,37 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from threading import Event
 
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
-from slimtrace.facts.events import Doubt, Exec, FileUse, Listen, Trace, process
+from slimtrace.facts.events import (
+    Abi,
+    CallSet,
+    Doubt,
+    Exec,
+    FileUse,
+    Listen,
+    Mount,
+    Origin,
+    Phase,
+    Socket,
+    Trace,
+    process,
+)
 from slimtrace.facts.image import Image
+from slimtrace.facts.paths import join
 from slimtrace.facts.progress import Tally
-from slimtrace.observe import calls
-from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes
+from slimtrace.observe import calls, rings
+from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes, waiting
+from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.probes import Probes
-from slimtrace.observe.run import RUNTIME_MOUNTS, News, Run, enter_pressed, mount_points
+from slimtrace.observe.run import News, Run, enter_pressed
 from slimtrace.reason.report import Probe
 
 NEWEST = 10
@@ -48,6 +63,8 @@ class Recorder:
         self._uses: list[FileUse] = []
         self._execs: list[Exec] = []
         self._listens: list[Listen] = []
+        self._sockets: list[Socket] = []
+        self._programs: dict[int, str] = {}  # process -> what it executed last
         self._parents: dict[int, int] = {}
         self._events = 0
         self._dropped = 0
@@ -57,7 +74,7 @@ class Recorder:
         self._seen: set[str] = set()
         self._newest: deque[str] = deque(maxlen=NEWEST)
         self._told = News()
-        self._names = {number: (name, shape.use) for number, (name, shape) in calls.shapes_by_number().items()}
+        self._calls = calls.uses()
         self._probes: Probes | None = None
 
     def load(self) -> None:
@@ -72,7 +89,7 @@ class Recorder:
 
     def take(self, raw: bytes) -> None:
         """One record from the kernel (the reading thread)."""
-        record = wire.decode(raw, self._names, self._run)
+        record = wire.decode(raw, self._calls, self._run, self._programs)
         with self._lock:
             self._events += 1
             if self._is_too_much(record):
@@ -85,15 +102,20 @@ class Recorder:
                 case Exec():
                     self._execs.append(record)
                     self._parents.setdefault(record.pid, record.parent)
+                    self._programs[record.pid] = join(record.base, record.asked)
                     self._first = self._first or record.pid
                     self._news(record.asked)
                 case wire.Fork():
                     self._parents[record.child] = record.pid
+                    self._programs[record.child] = self._programs.get(record.pid, "")
                 case Listen():
                     self._listens.append(record)
                     self._told.signals.put(record)
                     self._told.touch()
+                case Socket():
+                    self._sockets.append(record)
                 case wire.Exit():
+                    self._programs.pop(record.pid, None)
                     if record.pid == self._first:
                         self._told.signals.put(record)
                 case wire.CgroupArmed():
@@ -102,8 +124,8 @@ class Recorder:
     def _is_too_much(self, record: wire.Record | None) -> bool:
         """Whether a hostile container has told so much that keeping this too could cost the host its memory.
         What steers the recording (ports, the end) is always heard."""
-        if isinstance(record, FileUse | Exec):
-            return len(self._uses) + len(self._execs) >= MAX_FACTS
+        if isinstance(record, FileUse | Exec | Socket):
+            return len(self._uses) + len(self._execs) + len(self._sockets) >= MAX_FACTS
         return isinstance(record, wire.Fork) and len(self._parents) >= MAX_FACTS
 
     def _news(self, path: str) -> None:
@@ -168,12 +190,12 @@ class Recorder:
         self._probes.start()
         self._probes.adopt(cgroup_id(directory) for directory in directories(target))
         known: set[int] = set()
-        mounts = set(RUNTIME_MOUNTS)
+        mounts = list(RUNTIME_MOUNTS)
         while fresh := set(processes(target)) - known:  # again for those forked meanwhile
             self._probes.adopt_processes(fresh)
             known |= fresh
         for pid in sorted(known):
-            mounts |= set(mount_points(pid)) - {"/"}
+            mounts += mounted(pid)
             self._take_held(pid)
         note(f"attached to {len(known)} processes")
         begun = time.monotonic()
@@ -182,9 +204,12 @@ class Recorder:
                 break
             if until.mode == "enter" and enter_pressed(sys.stdin):
                 break
+        unfinished = {pid: waiting(pid) for pid in processes(target)}
         self._probes.drain()
         doubt = Doubt("attached", "it ran before the recording began: what it opened and closed is not known")
-        return Outcome(self._trace(mounts, [doubt], ()), (), self._events, None, None, 0.0)
+        trace = self._trace(mounts, [doubt], ())
+        trace = replace(trace, calls=with_waiting(trace.calls, unfinished, self._probes.standing))
+        return Outcome(trace, (), self._events, None, None, 0.0)
 
     def _take_held(self, pid: int) -> None:
         with self._lock:
@@ -192,13 +217,14 @@ class Recorder:
                 if isinstance(fact, Exec):
                     parent = process(self._run, fact.parent)
                     self._execs.append(replace(fact, pid=process(self._run, pid), parent=parent))
+                    self._programs[process(self._run, pid)] = fact.asked
                     self._parents[process(self._run, pid)] = parent
                     self._news(fact.binary)
                 else:
                     self._uses.append(replace(fact, pid=process(self._run, pid)))
                     self._news(fact.resolved)
 
-    def _trace(self, mounts: Iterable[str], told: Iterable[Doubt], own: tuple[int, ...]) -> Trace:
+    def _trace(self, mounts: Iterable[Mount], told: Iterable[Doubt], own: tuple[int, ...]) -> Trace:
         probes = self._probes
         assert probes is not None
         doubts = list(told)
@@ -211,20 +237,55 @@ class Recorder:
         if self._dropped:
             text = f"it did more than {MAX_FACTS} different things: {self._dropped} of them were not kept"
             doubts.append(Doubt("flood", text))
-        if probes.other_abi_calls():
-            text = "calls of another ABI (32-bit or x32) were made: they are not in the profile"
-            doubts.append(Doubt("other-abi", text))
+        call_sets = probes.call_sets()
+        doubts += doubtful_rings(call_sets, probes.way.rings, probes.unnamed_operations())
         return Trace(
             uses=tuple(self._uses),
             execs=tuple(self._execs),
             listens=tuple(self._listens),
-            calls=probes.call_sets(),
+            calls=call_sets,
             capabilities=capabilities or (),
-            mounts=tuple(sorted(mounts)),
+            mounts=joined(mounts),
             parents=dict(self._parents),
             lost=probes.lost(),
             doubts=tuple(doubts),
+            sockets=tuple(self._sockets),
             own_execs=own,
+        )
+
+
+def with_waiting(
+    sets: Iterable[CallSet],
+    unfinished: Mapping[int, frozenset[tuple[Abi, int]]],
+    standing: Callable[[int], tuple[Phase, Origin] | None],
+) -> tuple[CallSet, ...]:
+    """`sets`, and in them the calls that processes were still in at the end: a server that waited in one all
+    the time has made it, though it never came back."""
+    found = {(one.phase, one.origin, one.abi): one for one in sets}
+    for pid, numbers in unfinished.items():
+        if (known := standing(pid)) is None:
+            continue
+        for abi, number in numbers:
+            one = found.get((*known, abi), CallSet(*known, abi=abi))
+            name = calls.names(abi).get(number)
+            more = replace(one, calls=tuple(sorted({*one.calls, name}))) if name else one
+            found[*known, abi] = more
+    return tuple(found.values())
+
+
+RING_CALLS = frozenset(("io_uring_setup", "io_uring_enter"))
+
+
+def doubtful_rings(sets: Iterable[CallSet], seen: bool, unnamed: frozenset[str]) -> Iterator[Doubt]:
+    """What the program may have reached through io_uring without our knowing it: with `seen` requests are told
+    by their operation, and only some of these cannot be named."""
+    program = [one for one in sets if one.phase is Phase.APP]
+    if not seen and any(RING_CALLS & set(one.calls) for one in program):
+        yield Doubt("io-uring", "the program uses io_uring, of which this kernel does not tell")
+    used = {name for one in program if one.abi is Abi.RING for name in one.calls}
+    for name in sorted(name for name in used if name in unnamed or name not in rings.NAMES):
+        yield Doubt(
+            "io-uring", f"the program asked io_uring for {name}: what file it reached is not seen", name
         )
 
 

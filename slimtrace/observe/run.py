@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from threading import Event
 from typing import IO
 
@@ -14,10 +13,11 @@ from slimtrace import signals
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
-from slimtrace.facts.events import Doubt, Listen, Origin
+from slimtrace.facts.events import Doubt, Listen, Mount, Origin
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
 from slimtrace.observe import exercise
+from slimtrace.observe.mounts import RUNTIME_MOUNTS, mounted
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.reason.report import Probe
 
@@ -25,10 +25,6 @@ SETTLE_SECONDS = 0.35  # without news after the last answer: it has shown what i
 LOOK_SECONDS = 1.0  # between two looks at the container itself
 LOG_LINES = 12
 LOG_WIDTH = 200
-
-# Where every OCI runtime mounts something that is not the image's (runtime-spec config.md, runc's defaults; the
-# three files are the engine's). Completed by what /proc/PID/mountinfo says.
-RUNTIME_MOUNTS = frozenset({"/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts"})
 
 
 class News:
@@ -73,13 +69,13 @@ class Run:
         self.probes: list[Probe] = []
         self.doubts: list[Doubt] = []
         self.own_execs: list[int] = []
-        self.mounts: set[str] = set(RUNTIME_MOUNTS)
+        self.mounts: list[Mount] = list(RUNTIME_MOUNTS)
 
     def look_around(self) -> None:
         """Its process, and what is mounted in it."""
         self._pid = self._engine.state(self._container).pid
-        self.mounts |= set(self._engine.mounts(self._container))
-        self.mounts |= set(mount_points(self._pid)) - {"/"}
+        self.mounts += map(Mount, self._engine.mounts(self._container))
+        self.mounts += mounted(self._pid)
 
     def drive(self, stop: Event) -> None:
         """Exercise it until the plan says that it is enough, `stop` is set, or it has ended by itself."""
@@ -255,23 +251,6 @@ class Run:
     def _logs(self) -> tuple[str, ...]:
         lines = self._engine.logs(self._container, LOG_LINES).strip().splitlines()
         return tuple(line[:LOG_WIDTH] for line in lines)
-
-
-def mount_points(pid: int) -> tuple[str, ...]:
-    """Where something is mounted in the mount namespace of `pid` (proc(5), mountinfo, octal escapes undone);
-    nothing when the process is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/mountinfo").read_bytes().splitlines()
-    except OSError:
-        return ()
-    raw = [line.split()[4] for line in lines]
-    return tuple(_unescaped(point) for point in raw)
-
-
-def _unescaped(raw: bytes) -> str:
-    for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
-        raw = raw.replace(code, char)
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def enter_pressed(stream: IO[str]) -> bool:

@@ -131,8 +131,7 @@ def _of_trace(capture: Capture) -> Iterator[Claim]:
     programs: dict[int, str] = {}
 
     def program(pid: int) -> str:
-        """The program that `pid` ran last, or the nearest ancestor of it: uses carry no time, so what a
-        process did before its last execve is told of the last program."""
+        """The program that `pid` ran last, or the nearest ancestor of it."""
         seen = set()
         while pid not in programs and pid in trace.parents and pid not in seen:
             seen.add(pid)
@@ -148,9 +147,10 @@ def _of_trace(capture: Capture) -> Iterator[Claim]:
         path = tree.resolve(paths.join(run.base, run.asked)).path
         yield from _of_exec(run, path, source, of)
         programs[run.pid] = path
+    resolved = {asked: tree.resolve(asked).path for asked in {use.program for use in trace.uses} if asked}
     for use in set(trace.uses):
         if not stranger(use.pid, use.origin):
-            path = program(use.pid)
+            path = resolved.get(use.program, "")
             yield from _of_use(use, process(path) if path else CONFIG, path or START, volumes)
 
 

@@ -152,7 +152,8 @@ class ArtifactGraph:
 def build(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
     """The graph of everything that `capture` and `rules` give a reason to keep."""
     tree = capture.tree
-    graph = ArtifactGraph(tree, capture.trace.mounts, capture.image.volumes)
+    mounts = tuple(mount.path for mount in capture.trace.mounts)
+    graph = ArtifactGraph(tree, mounts, capture.image.volumes)
     objects: dict[str, Depth] = {}
     for claim in evidence.claims(capture, rules or Rules()):
         reason = Reason(claim.why, claim.of)

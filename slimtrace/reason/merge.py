@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.events import CallSet, CapabilitySet, Origin, Phase, Trace
+from slimtrace.facts.events import Abi, CallSet, CapabilitySet, Mount, Origin, Phase, Trace
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -58,10 +58,11 @@ def _traces(one: Trace, other: Trace) -> Trace:
         listens=_union(one.listens, other.listens),
         calls=_calls((*one.calls, *other.calls)),
         capabilities=_capabilities((*one.capabilities, *other.capabilities)),
-        mounts=tuple(sorted(set(one.mounts) & set(other.mounts))),
+        mounts=_mounts(one.mounts, other.mounts),
         parents=_mappings(one.parents, other.parents),
         lost=max(one.lost, other.lost),
         doubts=_union(one.doubts, other.doubts),
+        sockets=_union(one.sockets, other.sockets),
         own_execs=tuple(sorted({*one.own_execs, *other.own_execs})),
     )
 
@@ -75,6 +76,12 @@ def _union(one: Iterable[K], other: Iterable[K]) -> tuple[K, ...]:
     return tuple(sorted({*one, *other}, key=order))
 
 
+def _mounts(one: Iterable[Mount], other: Iterable[Mount]) -> tuple[Mount, ...]:
+    """Those whose place both have; where they differ in what is there, the greater."""
+    mine, theirs = ({mount.path: mount for mount in mounts} for mounts in (one, other))
+    return tuple(max(mine[path], theirs[path], key=repr) for path in sorted(mine.keys() & theirs.keys()))
+
+
 def _mappings(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
     """Both; where they differ (a pid that was used again) the smaller value, so that order does not matter."""
     found = dict(one)
@@ -83,12 +90,13 @@ def _mappings(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
     return {key: found[key] for key in sorted(found, key=repr)}
 
 
-def _grouped(sets: Iterable[S]) -> list[tuple[Origin, Phase, list[S]]]:
-    """What was seen in the same phase and origin, together."""
-    groups: dict[tuple[Origin, Phase], list[S]] = {}
+def _grouped(sets: Iterable[S]) -> list[tuple[Origin, Phase, Abi, list[S]]]:
+    """What was seen in the same phase, origin and ABI, together; capabilities have no ABI."""
+    groups: dict[tuple[Abi, Origin, Phase], list[S]] = {}
     for one in sets:
-        groups.setdefault((one.origin, one.phase), []).append(one)
-    return [(origin, phase, groups[origin, phase]) for origin, phase in sorted(groups)]
+        abi = one.abi if isinstance(one, CallSet) else Abi.NATIVE
+        groups.setdefault((abi, one.origin, one.phase), []).append(one)
+    return [(origin, phase, abi, groups[abi, origin, phase]) for abi, origin, phase in sorted(groups)]
 
 
 def _every(values: Iterable[Iterable[Value]]) -> tuple[Value, ...]:
@@ -103,8 +111,9 @@ def _calls(sets: Iterable[CallSet]) -> tuple[CallSet, ...]:
             calls=_every(one.calls for one in group),
             refused=_every(one.refused for one in group),
             nameless=_every(one.nameless for one in group),
+            abi=abi,
         )
-        for origin, phase, group in _grouped(sets)
+        for origin, phase, abi, group in _grouped(sets)
     )
 
 
@@ -116,7 +125,7 @@ def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
             granted=_every(one.granted for one in group),
             denied=_every(one.denied for one in group),
         )
-        for origin, phase, group in _grouped(sets)
+        for origin, phase, _, group in _grouped(sets)
     )
 
 

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
-from slimtrace.facts.events import Doubt, Phase
+from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.graph import ArtifactGraph
 from slimtrace.reason.rules import Rules, matcher
-
-IO_URING = frozenset(("io_uring_setup", "io_uring_enter"))
 
 
 def select(graph: ArtifactGraph, capture: Capture, rules: Rules | None = None) -> Selection:
@@ -40,9 +38,6 @@ def _of_trace(capture: Capture) -> Iterator[Doubt]:
     cut = {use.asked for use in trace.uses if use.truncated and not stranger(use.pid, use.origin)}
     for path in sorted(cut):
         yield Doubt("truncated-path", f"a path was too long to be seen whole: {paths.printable(path)}…", path)
-    app = [calls for calls in trace.calls if calls.phase is Phase.APP]
-    if any(IO_URING & set(calls.calls) for calls in app):
-        yield Doubt("io-uring", "the program uses io_uring: files that it opens through it are not seen")
     for number in sorted({number for calls in trace.calls for number in calls.nameless}):
         text = f"system call {number} is unknown to this libseccomp: the seccomp profile cannot allow it"
         yield Doubt("unknown-call", text, str(number))

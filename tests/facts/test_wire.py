@@ -4,6 +4,7 @@ import json
 import re
 import struct
 import subprocess
+from enum import IntEnum
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,21 @@ from hypothesis import strategies as st
 
 from slimtrace import data
 from slimtrace.facts import wire
-from slimtrace.facts.events import Exec, FileUse, Listen, Origin, Phase, Use, process
+from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process
+from slimtrace.observe.calls import Act
 
 HEADER = data.folder("bpf") / "wire.h"
-NAMES = {2: ("open", Use.READ), 85: ("creat", Use.WRITE), 4: ("stat", Use.STAT), 82: ("rename", Use.CHANGE)}
+NAMES = {
+    (Abi.NATIVE, 2): ("open", Use.READ),
+    (Abi.NATIVE, 85): ("creat", Use.WRITE),
+    (Abi.NATIVE, 4): ("stat", Use.STAT),
+    (Abi.NATIVE, 82): ("rename", Use.CHANGE),
+    (Abi.NATIVE, 41): ("socket", Use.READ),
+    (Abi.NATIVE, 42): ("connect", Use.WRITE),
+    (Abi.NATIVE, 217): ("getdents64", Use.LIST),
+    (Abi.COMPAT, 5): ("open", Use.READ),
+    (Abi.RING, 18): ("io_uring openat", Use.READ),
+}
 O_WRONLY, O_CREAT, O_TRUNC, O_PATH, NOFOLLOW = 0o1, 0o100, 0o1000, 0o10000000, 0x100
 DIRECTORY, REGULAR = 0o40755, 0o100644
 
@@ -33,7 +45,7 @@ def structs() -> dict[str, list[str]]:
 def constants() -> list[str]:
     """Each enum member and number of wire.h."""
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
-    return re.findall(r"^\s+([A-Z_]+) = \d+,", text, flags=re.MULTILINE) + re.findall(
+    return re.findall(r"^\s+([A-Z0-9_]+) = \d+,", text, flags=re.MULTILINE) + re.findall(
         r"#define ([A-Z_]+) \d+", text
     )
 
@@ -64,7 +76,7 @@ TYPES = {
     "s32": "int",
     "u64": "unsigned long long",
 }
-BY_BCC = {"call_shape"}  # bcc reads this one's layout from the compiler
+BY_BCC = {"call_shape", "ring_shape"}  # bcc reads their layout from the compiler
 
 
 @pytest.mark.requires("cc")
@@ -84,10 +96,11 @@ def test_every_record_is_laid_out_the_same(compiled: dict[str, int]) -> None:
 
 @pytest.mark.requires("cc")
 def test_every_constant_is_the_same(compiled: dict[str, int]) -> None:
-    enums: dict[str, type[Phase] | type[Origin]] = {"PHASE_": Phase, "ORIGIN_": Origin}
+    enums: dict[str, type[IntEnum]] = {"PHASE_": Phase, "ORIGIN_": Origin, "ABI_": Abi, "ACT_": Act}
     mine = {name: value for name, value in vars(wire).items() if name in constants()}
     for prefix, members in enums.items():
         mine |= {f"{prefix}{member.name}": int(member) for member in members}
+    mine["ACT_NONE"] = 0  # what is in no row
     assert mine == {name: compiled[name] for name in constants()}
 
 
@@ -110,9 +123,11 @@ def path_record(
     error: int = 0,
     mode: int = REGULAR,
     origin: int = 0,
+    magic: int = 0,
+    abi: int = 0,
 ) -> bytes:
     lengths = (len(asked), len(base), len(resolved), len(args))
-    body = struct.pack("<QQQiIIHHHHHH", 17, 19, open_flags, error, mode, 997, call, *lengths, 0)
+    body = struct.pack("<QQQiIIIHHHHHHI", 17, 19, open_flags, error, mode, 997, magic, call, *lengths, abi, 0)
     return head(kind, origin, flags) + body + asked + base + resolved + args
 
 
@@ -135,8 +150,38 @@ PLAIN = {"asked": b"/b/a", "resolved": b"a\0b\0", "flags": OPENED}
             FileUse(Use.READ, "a", "/", "/a", call="open"),
         ),
         (
-            path_record(FILE, OPENED | FOREIGN, b"/v/a", b"", b"a\0v\0"),
-            FileUse(Use.READ, "/v/a", "", "/v/a", foreign=True, call="open"),
+            path_record(FILE, OPENED | FOREIGN, b"/v/a", b"", b"a\0v\0", magic=0x9FA0),
+            FileUse(Use.READ, "/v/a", "", "/v/a", foreign=True, filesystem="proc", call="open"),
+        ),
+        (
+            path_record(FILE, OPENED | FOREIGN, b"/v/a", b"", b"a\0v\0", magic=0x1D),
+            FileUse(Use.READ, "/v/a", "", "/v/a", foreign=True, filesystem="0x1d", call="open"),
+        ),
+        (
+            path_record(FILE, OPENED | wire.FLAG_DELETED, b"/b/a", b"", b"a\0b\0", magic=0x9FA0),
+            FileUse(Use.READ, "/b/a", "", "/b/a", deleted=True, call="open"),
+        ),
+        (
+            path_record(FILE, OPENED, b"", b"", b"a\0b\0", call=217),
+            FileUse(Use.LIST, "", "", "/b/a", call="getdents64"),
+        ),
+        (
+            path_record(FILE, **PLAIN, call=5, abi=1),
+            FileUse(Use.READ, "/b/a", "", "/b/a", call="open", abi=Abi.COMPAT),
+        ),
+        (path_record(FILE, asked=b"/a", call=18, abi=3), FileUse(Use.READ, "/a", call="io_uring openat")),
+        (
+            head(wire.RECORD_SOCKET) + struct.pack("<HHHHHHi16s", 41, 0, 16, 3, 7, 0, -1, b""),
+            Socket("socket", "netlink", "raw", 7, error=1, pid=1009),
+        ),
+        (
+            head(wire.RECORD_SOCKET, 1)
+            + struct.pack("<HHHHHHi16s", 42, 0, 10, 1, 6, 8017, -115, bytes(15) + b"\1"),
+            Socket("connect", "inet6", "stream", 6, "::1", 8017, 115, 1009, Origin.EXEC),
+        ),
+        (
+            head(wire.RECORD_SOCKET) + struct.pack("<HHHHHHi16s", 42, 0, 97, 89, 0, 0, 0, b""),
+            Socket("connect", "97", "89", pid=1009),
         ),
         (
             path_record(FILE, TRUNCATED, b"/a", error=-36),
@@ -164,7 +209,7 @@ PLAIN = {"asked": b"/b/a", "resolved": b"a\0b\0", "flags": OPENED}
             path_record(FILE, **PLAIN, call=85),  # creat has no flags, and creates
             FileUse(Use.WRITE, "/b/a", "", "/b/a", created=True, call="creat"),
         ),
-        (path_record(FILE, **PLAIN, mode=DIRECTORY), FileUse(Use.LIST, "/b/a", "", "/b/a", call="open")),
+        (path_record(FILE, **PLAIN, mode=DIRECTORY), FileUse(Use.READ, "/b/a", "", "/b/a", call="open")),
         (
             path_record(FILE, **PLAIN, mode=DIRECTORY, open_flags=O_PATH),
             FileUse(Use.STAT, "/b/a", "", "/b/a", call="open"),
@@ -192,7 +237,7 @@ PLAIN = {"asked": b"/b/a", "resolved": b"a\0b\0", "flags": OPENED}
             Listen(8017, "::1", 1009),
         ),
         (head(wire.RECORD_CGROUP) + struct.pack("<Q", 1 << 40), wire.CgroupArmed(1 << 40)),
-        (head(wire.RECORD_CGROUP + 1) + bytes(97), None),
+        (head(wire.RECORD_SOCKET + 1) + bytes(97), None),
     ],
 )
 def test_decode(raw: bytes, expected: object) -> None:
@@ -222,6 +267,20 @@ def test_the_recordings_number_goes_into_every_process() -> None:
     assert numbers == [process(3, pid) for pid in (1009, 1009, 997, 1009, 1013)]
 
 
+def test_what_a_process_executed_is_told_with_its_uses() -> None:
+    found = wire.decode(path_record(FILE, **PLAIN), NAMES, 3, {process(3, 1009): "/bin/sh"})
+    assert isinstance(found, FileUse)
+    assert found.program == "/bin/sh"
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("origin", Origin)
+def test_the_standing_of_a_process(phase: Phase, origin: Origin) -> None:
+    word = wire.standing_word(phase, origin)
+    assert wire.standing(word) == wire.standing(word | 0xFFFFFFF0) == (phase, origin)
+    assert wire.standing(word & ~1) is None
+
+
 WHOLE = [
     path_record(FILE, OPENED | BASED, b"../a", b"c\0b\0", b"a\0b\0"),
     path_record(EXEC, OPENED, b"/a", b"", b"sh\0bin\0", b"sh\0-c\0"),
@@ -229,6 +288,7 @@ WHOLE = [
     head(wire.RECORD_EXIT) + bytes(8),
     head(wire.RECORD_LISTEN) + bytes(24),
     head(wire.RECORD_CGROUP) + bytes(8),
+    head(wire.RECORD_SOCKET) + bytes(32),
 ]
 
 

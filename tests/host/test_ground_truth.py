@@ -16,12 +16,14 @@ import pytest
 from workloads.harness import Seen, watching
 
 from slimtrace.engine import Engine, Launch
+from slimtrace.facts.events import Use
 from slimtrace.facts.paths import decode
-from slimtrace.observe.calls import NONE, SHAPES
+from slimtrace.observe.calls import NONE, SHAPES, Act
 
 pytestmark = pytest.mark.requires("bpf", "docker", "strace", "images")
 
 END_SECONDS = 60.0
+BY_DESCRIPTOR = {"getdents64", "mmap", "fchdir", "fchmod", "fchown", "fstatfs"}
 SCRIPT = """
 cd /usr/share
 cat doc/base-files/README > /tmp/copy
@@ -84,7 +86,8 @@ def test_nothing_that_strace_saw_is_missing(
     at_least: int,
 ) -> None:
     loader = ["/strace/loader", "--library-path", "/strace", "/strace/strace"]
-    options = ["-ff", "-qq", "-y", "-xx", "-s", "5000", "-e", "trace=%file", "-o", "/out/of", "--"]
+    traced = f"trace=%file,{','.join(sorted(BY_DESCRIPTOR))}"
+    options = ["-ff", "-qq", "-y", "-xx", "-s", "5000", "-e", traced, "-o", "/out/of", "--"]
     binds = (f"{tools}:/strace:ro", f"{tmp_path}:/out")
     launch = Launch(entrypoint=tuple(loader), binds=binds, cap_add=("SYS_PTRACE",))
     with watching(engine, image(name), [*options, *command], launch) as (container, seen):
@@ -105,7 +108,7 @@ def known(seen: Seen) -> set[Lookup]:
     """Our record, each fact also in the form in which strace leaves out the working directory."""
     found = [(use.call, use.asked, use.base, use.resolved, use.error) for use in seen.uses]
     found += [("execve", run.asked, run.base, "", 0) for run in seen.execs]
-    resolves = {name for name, shape in SHAPES.items() if shape.opens}
+    resolves = {name for name, shape in SHAPES.items() if shape.opens or shape.act is Act.DESCRIPTOR}
     return {
         Lookup(call, asked, base, resolved if call in resolves else "", error)
         for call, asked, own, resolved, error in found
@@ -115,11 +118,14 @@ def known(seen: Seen) -> set[Lookup]:
 
 def lookups(line: str) -> Iterator[Lookup]:
     """What one line of strace's says, as `openat(AT_FDCWD</>, "\\x61", O_RDONLY) = 3</\\x61>`."""
-    found = re.fullmatch(r"(\w+)\((.*)\) += (-?\d+|\?)(?:<(.*)>)?(?: (E\w+) .*)?", line)
+    found = re.fullmatch(r"(\w+)\((.*)\) += (-?\d\w*|\?)(?:<(.*)>)?(?: (E\w+) .*)?", line)
     if not found or found[1] not in SHAPES:
         return
     call, arguments = found[1], split(found[2])
     shape = SHAPES[call]
+    if shape.act is Act.DESCRIPTOR:
+        yield from _descriptor(call, split(found[2]), found[3])
+        return
     error = getattr(errno, found[5] or "", 0) if found[5] != "ERESTARTSYS" else errno.EINTR
     resolved = plain(found[4] or "").removesuffix(" (deleted)") if shape.opens else ""
     for path, dirfd in ((shape.path, shape.dirfd), shape.second):
@@ -129,6 +135,15 @@ def lookups(line: str) -> Iterator[Lookup]:
         directory = re.fullmatch(r"[^<]+<(.*)>", arguments[dirfd]) if dirfd != NONE else None
         base = "" if asked.startswith("/") else plain(directory[1]) if directory else None
         yield Lookup(call, asked, base, resolved, error)
+
+
+def _descriptor(call: str, arguments: list[str], result: str) -> Iterator[Lookup]:
+    """What a call reached by a descriptor alone, if it reached something."""
+    shape = SHAPES[call]
+    file = re.fullmatch(r"\d+<(.*)>", arguments[shape.dirfd])
+    ended = shape.use is Use.LIST and result == "0"
+    if file and not result.startswith("-") and not ended and (call != "mmap" or "PROT_EXEC" in arguments[2]):
+        yield Lookup(call, "", "", plain(file[1]), 0)
 
 
 def split(text: str) -> list[str]:
@@ -163,6 +178,14 @@ def plain(escaped: str) -> str:
         (r'newfstatat(3<\x2f\x61>, "", {st_mode=S_IFREG|0644, ...}, AT_EMPTY_PATH) = 0', []),
         (r'getcwd("\x2f", 4096) = 2', []),
         ("+++ exited with 0 +++", []),
+        (r"getdents64(3<\x2f\x61>, 0x5 /* 2 entries */, 32768) = 48", [Lookup("getdents64", "", "", "/a", 0)]),
+        (r"getdents64(3<\x2f\x61>, 0x5 /* 0 entries */, 32768) = 0", []),
+        (
+            r"mmap(NULL, 8192, PROT_READ|PROT_EXEC, MAP_PRIVATE, 3<\x2f\x61>, 0) = 0x7f2a",
+            [Lookup("mmap", "", "", "/a", 0)],
+        ),
+        (r"mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, 3<\x2f\x61>, 0) = 0x7f2a", []),
+        (r"mmap(NULL, 8192, PROT_EXEC, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f2a", []),
     ],
 )
 def test_reading_strace(line: str, expected: list[Lookup]) -> None:

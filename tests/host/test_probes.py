@@ -14,15 +14,15 @@ from workloads.harness import Seen, built, trace, until, watching
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
-from slimtrace.facts.events import Exec, FileUse, Listen, Origin, Phase, Use
+from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use
 from slimtrace.observe import probes
 from slimtrace.observe.probes import Probes
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
 
 STARTUP = FileUse(Use.LINK, "/proc/self/exe", call="readlink")  # every static program of glibc's begins so
-ENOENT, EINTR, EBADF, EACCES, EEXIST, ENOTDIR, EINVAL, ENAMETOOLONG, ELOOP, ENODATA = (
-    2, 4, 9, 13, 17, 20, 22, 36, 40, 61,
+EPERM, ENOENT, EINTR, EBADF, EACCES, EEXIST, ENOTDIR, EINVAL, ENAMETOOLONG, ELOOP, ENODATA, ECONNREFUSED = (
+    1, 2, 4, 9, 13, 17, 20, 22, 36, 40, 61, 111,
 )  # fmt: skip
 LONG = "n" * 255
 RAW = b"\xff\xfe".decode("utf-8", "surrogateescape")
@@ -56,6 +56,11 @@ def entered(asked: str, base: str, resolved: str, call: str = "chdir") -> FileUs
     return FileUse(Use.ENTER, asked, base, resolved, call=call)
 
 
+def reached(call: str, resolved: str, use: Use) -> FileUse:
+    """By a descriptor alone."""
+    return FileUse(use, "", "", resolved, call=call)
+
+
 def named(use: Use, *rows: tuple[str, str, str]) -> list[FileUse]:
     """Successful calls that open nothing: call, asked, base."""
     return [FileUse(use, asked, base, call=call) for call, asked, base in rows]
@@ -63,7 +68,9 @@ def named(use: Use, *rows: tuple[str, str, str]) -> list[FileUse]:
 
 def told(seen: Seen, origin: Origin = Origin.CONTAINER) -> list[FileUse]:
     """The file facts of one origin without what differs from run to run, and without the C library's own."""
-    found = [replace(use, pid=0, origin=Origin.CONTAINER) for use in seen.uses if use.origin is origin]
+    found = [
+        replace(use, pid=0, origin=Origin.CONTAINER, program="") for use in seen.uses if use.origin is origin
+    ]
     assert found[:1] == [STARTUP]
     return found[1:]
 
@@ -73,8 +80,8 @@ OPENS = [
     entered("/tree", "", "/tree"),
     read("plain", "/tree", "/tree/plain"),
     read("./dir/../plain", "/tree", "/tree/plain"),
-    read("dir", "/tree", "/tree/dir", use=Use.LIST),
-    read("dir", "/tree", "/tree/dir", "openat", Use.LIST),
+    read("dir", "/tree", "/tree/dir"),
+    read("dir", "/tree", "/tree/dir", "openat"),
     read("inner", "/tree/dir", "/tree/dir/inner", "openat"),
     read("/tree/plain", "", "/tree/plain", "openat"),
     read("inner", "/tree/dir", "/tree/dir/inner", "openat2"),
@@ -89,6 +96,7 @@ OPENS = [
     failed("plain/below", "/tree", ENOTDIR),
     failed("loop", "/tree", ELOOP),
     failed("nowhere", "", EBADF, "openat"),  # relative to no directory
+    entered("", "", "/tree/dir", "fchdir"),
     read("inner", "/tree/dir", "/tree/dir/inner"),
 ]
 REFUSED = [
@@ -124,7 +132,7 @@ NAMES = [
 ]
 CHANGES = [
     entered("/desk", "", "/desk"),
-    read("/tree", "", "/tree", use=Use.LIST),
+    read("/tree", "", "/tree"),
     *named(
         Use.CHANGE,
         ("mkdir", "m", "/desk"),
@@ -156,6 +164,10 @@ CHANGES = [
         ("utimes", "six", "/desk"),
         ("futimesat", "three", "/tree"),
         ("utimensat", "six", "/desk"),
+    ),
+    reached("utimensat", "/tree", Use.CHANGE),  # without a name: the descriptor's own file
+    *named(
+        Use.CHANGE,
         ("setxattr", "six", "/desk"),
         ("removexattr", "six", "/desk"),
     ),
@@ -172,7 +184,7 @@ CHANGES = [
 ]
 LOOKS = [
     entered("/tree", "", "/tree"),
-    read("/tree/dir", "", "/tree/dir", use=Use.LIST),
+    read("/tree/dir", "", "/tree/dir"),
     *named(Use.STAT, ("stat", "link/inner", "/tree")),
     *named(Use.LINK, ("lstat", "far", "/tree")),
     *named(Use.STAT, ("newfstatat", "inner", "/tree/dir")),
@@ -207,6 +219,72 @@ STOPS = [
 ]
 
 
+DESCRIPTORS = [
+    read("/tree", "", "/tree"),
+    read("/bin/leaf", "", "/bin/leaf"),
+    read("/desk/one", "", "/desk/one", use=Use.WRITE),
+    reached("getdents64", "/tree", Use.LIST),
+    reached("getdents", "/tree", Use.LIST),
+    reached("mmap", "/bin/leaf", Use.MAP),
+    reached("fstatfs", "/tree", Use.STAT),
+    *(reached(call, "/desk/one", Use.CHANGE) for call in ("fchmod", "fchown", "fchownat", "fsetxattr")),
+    *(reached(call, "/desk/one", Use.STAT) for call in ("fgetxattr", "flistxattr")),
+    reached("fremovexattr", "/desk/one", Use.CHANGE),
+    replace(made("/dev/shm/held", "", "/dev/shm/held"), foreign=True, filesystem="tmpfs"),
+    *named(Use.STAT, ("name_to_handle_at", "/dev/shm/held", "")),
+    replace(reached("open_by_handle_at", "/dev/shm/held", Use.READ), foreign=True, filesystem="tmpfs"),
+    reached("fchdir", "/tree", Use.ENTER),
+    read("plain", "/tree", "/tree/plain"),
+]
+REFUSALS = [  # answered by Docker's seccomp profile: asked for, never looked at
+    failed("/tree/dir", "", EPERM, "mount", Use.STAT),
+    failed("/tree/plain", "", EPERM, "mount", Use.STAT),
+    failed("/tree/dir", "", EPERM, "umount2", Use.STAT),
+    failed("/jail", "", EPERM, "pivot_root", Use.ENTER),
+    failed("/jail/sub", "", EPERM, "pivot_root", Use.ENTER),
+    failed("/tree/plain", "", EPERM, "acct", Use.WRITE),
+    failed("/tree/secret", "", EPERM, "swapon", Use.WRITE),
+    failed("/dev/absent", "", EPERM, "quotactl", Use.STAT),
+    failed("/tree", "", EPERM, "open_tree", Use.STAT),
+]
+LONGEST = "/desk/" + "l" * 102
+SOCKETS = [
+    entered("/desk", "", "/desk"),
+    *named(Use.CHANGE, ("bind", "door", "/desk")),
+    *named(Use.WRITE, ("connect", "door", "/desk")),
+    failed("/desk/absent", "", ENOENT, "connect", Use.WRITE),
+    *named(Use.CHANGE, ("bind", LONGEST, "")),
+    *named(Use.WRITE, ("sendto", LONGEST, ""), ("sendmsg", LONGEST, "")),
+]
+IN_32_BITS = [
+    replace(use, abi=Abi.COMPAT)
+    for use in (
+        read("/tree/plain", "", "/tree/plain"),
+        failed("/tree/plain", "", ENOTDIR, "rmdir", Use.CHANGE),
+        failed("/tree/plain", "", EEXIST, "symlink", Use.CHANGE),
+    )
+]
+RINGS = [  # what came of it is not told: /absent is not there
+    entered("/tree", "", "/tree"),
+    read("/desk", "", "/desk"),
+    *named(Use.READ, ("io_uring openat", "link/inner", "/tree")),
+    made("made", "/desk", "", "io_uring openat"),
+    *named(Use.READ, ("io_uring openat", "/absent", "")),
+    *named(Use.STAT, ("io_uring statx", "one", "/desk")),
+    *named(
+        Use.CHANGE,
+        ("io_uring mkdirat", "m", "/desk"),
+        ("io_uring renameat", "made", "/desk"),
+        ("io_uring renameat", "m/moved", "/desk"),
+        ("io_uring linkat", "m/moved", "/desk"),
+        ("io_uring linkat", "/desk/twin", ""),
+        ("io_uring symlinkat", "soft", "/desk"),
+        ("io_uring unlinkat", "twin", "/desk"),
+    ),
+]
+LOOKS_BY_HANDLE = ("DAC_READ_SEARCH", "SYS_ADMIN")  # what Docker's seccomp profile wants for file handles
+
+
 @pytest.mark.parametrize(
     ("program", "user", "expected"),
     [
@@ -218,6 +296,10 @@ STOPS = [
         ("looks", "", LOOKS),
         ("repeats", "", REPEATS),
         ("stops", "", STOPS),
+        ("refusals", "", REFUSALS),
+        ("sockets", "", SOCKETS),
+        ("rings", "", RINGS),
+        ("compat", "", IN_32_BITS),
         ("leaf", "", []),
     ],
 )
@@ -225,7 +307,13 @@ def test_files(engine: Engine, tag: str, program: str, user: str, expected: list
     """Everything that a program reached for, in its order, and nothing else: not the runtime's own files."""
     seen = trace(engine, tag, program, launch=Launch(user=user), code=5 if program == "leaf" else 0)
     assert told(seen) == expected
-    assert (seen.lost, seen.unreadable, seen.other_abi, seen.cgroups) == (0, 0, 0, 1)
+    assert (seen.lost, seen.unreadable, seen.cgroups) == (0, 0, 1)
+
+
+def test_files_by_descriptor(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "descriptors", launch=Launch(cap_add=LOOKS_BY_HANDLE))
+    assert told(seen) == DESCRIPTORS
+    assert (seen.lost, seen.unreadable) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -263,19 +351,23 @@ def test_more_names_than_the_kernel_follows(engine: Engine, tag: str) -> None:
 def test_what_is_not_the_images(engine: Engine, tag: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("59\n")
     seen = trace(engine, tag, "foreign", launch=Launch(binds=(f"{tmp_path}:/volume",)))
-    assert [(use.asked, use.resolved, use.foreign) for use in told(seen) if not use.asked.endswith("/8")] == [
-        ("/dev/shm/made", "/dev/shm/made", True),
-        ("/volume/file", "/volume/file", True),
-        ("/proc/self/status", "/proc/1/status", True),
-        ("/dev/null", "/dev/null", True),
-        ("/tree/plain", "/tree/plain", False),
-        ("/desk/gone", "/desk/gone", False),
-        ("/desk/gone", "", False),  # unlink
-        ("/volume", "/volume", True),
-        ("/file", "/volume/file", True),  # a changed root does not make the volume the image's
+    volume = next(use.filesystem for use in told(seen) if use.asked == "/volume/file")
+    assert volume  # of the host's, whatever that has
+    assert [(use.asked, use.resolved, use.filesystem) for use in told(seen) if "/fd/" not in use.asked] == [
+        ("/dev/shm/made", "/dev/shm/made", "tmpfs"),
+        ("/volume/file", "/volume/file", volume),
+        ("/proc/self/status", "/proc/1/status", "proc"),
+        ("/dev/null", "/dev/null", "tmpfs"),
+        ("/tree/plain", "/tree/plain", ""),
+        ("/desk/gone", "/desk/gone", ""),
+        ("/desk/gone", "", ""),  # unlink
+        ("/volume", "/volume", volume),
+        ("/file", "/volume/file", volume),  # a changed root does not make the volume the image's
     ]
+    assert all(use.foreign == bool(use.filesystem) for use in told(seen))
     gone = [use for use in told(seen) if use.asked.startswith("/proc/self/fd/")]
-    assert [(use.resolved, use.foreign) for use in gone] == [("/desk/gone", False)]
+    assert [(use.resolved, use.foreign, use.deleted) for use in gone] == [("/desk/gone", False, True)]
+    assert [use for use in told(seen) if use.deleted] == gone
 
 
 def test_two_threads(engine: Engine, tag: str) -> None:
@@ -429,9 +521,70 @@ def test_another_abi_is_not_taken_for_native(engine: Engine, tag: str) -> None:
     """32-bit calls have other numbers: none of them is a file fact or a native call."""
     usual = trace(engine, tag, "leaf", code=5)
     seen = trace(engine, tag, "compat")
-    assert (seen.other_abi, seen.unreadable) == (5, 0)
+    in_32_bits = {"getgroups", "getpid", "open", "rmdir", "symlink"}
+    assert set(seen.made(Phase.APP, abi=Abi.COMPAT).calls) == in_32_bits
     assert set(seen.made(Phase.APP).calls) - set(usual.made(Phase.APP).calls) == {"getpid"}
-    assert told(seen) == []
+
+
+def test_x32_is_told_by_its_number(engine: Engine, tag: str) -> None:
+    usual = trace(engine, tag, "leaf", code=5)
+    seen = trace(engine, tag, "x32")
+    by_number = seen.made(Phase.APP, abi=Abi.X32)
+    assert by_number.calls + by_number.refused == ("getpid",)  # refused by a kernel without x32
+    assert set(seen.made(Phase.APP).calls) - set(usual.made(Phase.APP).calls) == {"getppid"} - set(
+        by_number.refused
+    )
+
+
+def test_sockets(engine: Engine, tag: str) -> None:
+    """Each kind once, with its addresses; what is no socket is none."""
+    seen = trace(engine, tag, "sockets")
+
+    def socket(family: str, kind: str, protocol: int = 0, call: str = "socket") -> Socket:
+        return Socket(call, family, kind, protocol)
+
+    def at(call: str, family: str, kind: str, protocol: int, address: str, port: int, error: int = 0) -> Socket:
+        return Socket(call, family, kind, protocol, address, port, error)
+
+    assert [replace(one, pid=0) for one in seen.sockets] == [
+        socket("unix", "stream"),
+        socket("unix", "seqpacket"),
+        socket("unix", "dgram"),
+        socket("unix", "stream", call="socketpair"),
+        socket("inet", "dgram"),
+        at("bind", "inet", "dgram", 17, "127.0.0.1", 8017),
+        socket("inet", "dgram", 17),
+        at("sendto", "inet", "dgram", 17, "127.0.0.1", 8017),
+        at("connect", "inet", "dgram", 17, "127.0.0.1", 8017),
+        socket("inet", "stream"),
+        at("connect", "inet", "stream", 6, "127.0.0.1", 8017, ECONNREFUSED),
+        socket("inet6", "dgram"),
+        at("bind", "inet6", "dgram", 17, "::", 8039),
+        socket("netlink", "raw"),
+    ]
+
+
+def test_io_uring_requests_are_marked(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "rings")
+    operations = (
+        "connect", "linkat", "mkdirat", "nop", "openat", "renameat", "statx", "symlinkat", "unlinkat",
+    )  # fmt: skip
+    assert seen.made(Phase.APP, abi=Abi.RING).calls == operations
+    assert {"io_uring_setup", "io_uring_enter"} <= set(seen.made(Phase.APP).calls)
+    assert "exit" not in seen.made(Phase.APP).calls  # its kernel threads end too
+
+
+def test_each_program_has_its_own_uses(engine: Engine, tag: str) -> None:
+    """The same file by two programs is two facts, by two processes of one program one."""
+    with watching(engine, tag, ["/bin/nap", "/tree/plain"], Launch()) as (container, seen):
+        assert engine.exec(container, ["/bin/repeats"]).exit_code == 0
+        assert engine.exec(container, ["/bin/repeats"]).exit_code == 0
+        assert engine.exec(container, ["/bin/opens"]).exit_code == 0
+        engine.kill(container, "SIGUSR1")
+        until(lambda: "opened" in engine.logs(container))
+    users = [use.program for use in seen.uses if use.asked == "/tree/plain"]
+    assert list(dict.fromkeys(users)) == ["/bin/repeats", "/bin/opens", "/bin/nap"]
+    assert users.count("/bin/repeats") == 1
 
 
 FILES, PROCESSES = 50_021, 8

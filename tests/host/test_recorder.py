@@ -82,7 +82,9 @@ def test_a_program_that_ends_by_itself(engine: Engine, image: Image) -> None:
     assert (len(trace.parents), list(trace.parents.values()).count(first)) == (3, 2)  # itself, and two forks
     assert {use.resolved for use in trace.uses} == {"", "/tree/plain", "/tree/dir/inner"}
     assert (trace.lost, doubts(outcome), trace.own_execs) == (0, set(), ())
-    assert {"/proc", "/dev"} <= set(trace.mounts)
+    mounts = {mount.path: mount.filesystem for mount in trace.mounts}
+    assert (mounts["/proc"], mounts["/sys"], mounts["/dev"]) == ("proc", "sysfs", "tmpfs")
+    assert {use.program for use in trace.uses} == {"/bin/repeats"}
     assert (tally.lost, tally.processes, tally.ports, tally.events) == (0, 3, (), outcome.events)
     # the program's own file, /proc/self/exe, and the two that it opened
     assert (tally.files, tally.newest[-2:]) == (4, ("/tree/plain", "/tree/dir/inner"))
@@ -123,7 +125,7 @@ def test_a_server_is_asked(
 ) -> None:
     outcome, tally, notes = record(engine, image, *command.split(), network=network, ready_seconds=10)
     assert [(probe.target, probe.ok, probe.status) for probe in outcome.probes] == expected
-    assert sum(replace(use, pid=0) == PLAIN for use in outcome.trace.uses) == 1
+    assert sum(replace(use, pid=0, program="") == PLAIN for use in outcome.trace.uses) == 1
     assert (outcome.exit_code, outcome.stop_code, doubts(outcome)) == (None, 0, set())
     assert tally.ports == tuple(sorted(listen.port for listen in outcome.trace.listens))
     assert len(tally.ports) == len(expected)

@@ -184,14 +184,20 @@ def test_chain_leads_from_the_configuration() -> None:
         Exec("/entry.sh", "", "/usr/bin/dash", pid=1, parent=0),
         Exec("/opt/tool", "", "/opt/tool", pid=1, parent=0),
     ]
-    seen = capture(
-        SERVER, [read("/app/a.txt", "/real/c.txt", pid=9)], execs, {"Cmd": ["/entry.sh"]}, parents={9: 1}
-    )
+    uses = [
+        read("/app/a.txt", "/real/c.txt", pid=9, program="/opt/tool"),
+        read("/srv/up", "/srv/data", pid=1, program="/entry.sh"),  # before it executed the tool
+    ]
+    seen = capture(SERVER, uses, execs, {"Cmd": ["/entry.sh"]}, parents={9: 1})
     built = graph.build(seen)
     assert built.chain("/real/c.txt") == [
         ("/entry.sh", Reason(Why.EXECUTED, "the container's start")),
         ("/opt/tool", Reason(Why.EXECUTED, "/entry.sh")),
         ("/real/c.txt", Reason(Why.OPENED, "/opt/tool")),
+    ]
+    assert built.chain("/srv/data")[-2:] == [
+        ("/entry.sh", Reason(Why.EXECUTED, "the container's start")),
+        ("/srv/data", Reason(Why.OPENED, "/entry.sh")),
     ]
     assert [path for path, _ in built.chain("/usr/lib/libt.so.1")][-2:] == ["/opt/tool", "/usr/lib/libt.so.1"]
     assert built.chain("/app/data") == []

@@ -7,14 +7,17 @@ from hypothesis import strategies as st
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
 from slimtrace.facts.events import (
+    Abi,
     CallSet,
     CapabilitySet,
     Doubt,
     Exec,
     FileUse,
     Listen,
+    Mount,
     Origin,
     Phase,
+    Socket,
     Trace,
     Use,
     process,
@@ -34,7 +37,8 @@ CALLS = st.lists(st.sampled_from(["read", "write", "mmap", "clone3"]), unique=Tr
 @st.composite
 def call_sets(draw: st.DrawFn) -> tuple[CallSet, ...]:
     return tuple(
-        CallSet(phase, origin, draw(CALLS), draw(CALLS), draw(st.sampled_from([(), (500,)])))
+        CallSet(phase, origin, draw(CALLS), draw(CALLS), draw(st.sampled_from([(), (500,)])), abi)
+        for abi in draw(st.sampled_from([(Abi.NATIVE,), (Abi.NATIVE, Abi.COMPAT), tuple(Abi)]))
         for origin in Origin
         for phase in Phase
     )
@@ -51,7 +55,10 @@ TRACES = st.builds(
     capabilities=st.lists(st.sampled_from(["chown", "setuid", "kill"]), unique=True, min_size=1).map(
         lambda names: tuple(CapabilitySet(Phase.APP, origin, tuple(sorted(names))) for origin in Origin)
     ),
-    mounts=st.lists(NAMES, unique=True).map(lambda found: tuple(sorted(found))),
+    mounts=st.dictionaries(NAMES, st.sampled_from(["", "tmpfs"])).map(
+        lambda found: tuple(Mount(path, found[path]) for path in sorted(found))
+    ),
+    sockets=st.lists(st.builds(Socket, NAMES, NAMES, NAMES, pid=PIDS)).map(tuple),
     parents=st.dictionaries(PIDS, PIDS),
     lost=st.integers(0, 9),
     doubts=st.lists(st.builds(Doubt, NAMES, NAMES)).map(tuple),
@@ -93,12 +100,12 @@ def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
         assert set(part.execs) <= set(both.execs)
         assert set(part.listens) <= set(both.listens)
         assert set(part.doubts) <= set(both.doubts)
+        assert set(part.sockets) <= set(both.sockets)
         assert part.parents.keys() <= both.parents.keys()
         assert part.lost <= both.lost
         for group in part.calls:
-            (same,) = (
-                found for found in both.calls if (found.phase, found.origin) == (group.phase, group.origin)
-            )
+            where = (group.phase, group.origin, group.abi)
+            (same,) = (found for found in both.calls if (found.phase, found.origin, found.abi) == where)
             assert set(group.calls) <= set(same.calls) and set(group.refused) <= set(same.refused)
 
 
@@ -114,9 +121,9 @@ def test_capabilities_are_those_of_both() -> None:
 
 
 def test_a_mount_counts_only_where_every_run_had_it() -> None:
-    one = capture(Trace(mounts=("/data", "/proc")), Answers(), "app:1")
-    other = capture(Trace(mounts=("/proc",)), Answers(), "app:1")
-    assert merge([one, other]).trace.mounts == ("/proc",)
+    one = capture(Trace(mounts=(Mount("/data"), Mount("/proc"))), Answers(), "app:1")
+    other = capture(Trace(mounts=(Mount("/proc", "proc"),)), Answers(), "app:1")
+    assert merge([one, other]).trace.mounts == (Mount("/proc", "proc"),)
 
 
 def test_a_name_is_preferred_to_an_id() -> None:

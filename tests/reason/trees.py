@@ -14,12 +14,13 @@ Directories above an entry are there by themselves. A backslash-n in a text or s
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import HEAD_BYTES, Answers, Capture
 from slimtrace.facts.elf import MAGIC, Elf
-from slimtrace.facts.events import Exec, FileUse, Trace, Use
+from slimtrace.facts.events import Exec, FileUse, Mount, Trace, Use
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Entry, FileTree, Kind
@@ -100,11 +101,16 @@ def capture(
     uses: Iterable[FileUse] = (),
     execs: Iterable[Exec] = (),
     config: Mapping[str, Any] | None = None,
+    mounts: Iterable[str] = (),
     **trace: Any,
 ) -> Capture:
+    """A capture of one run, in which each process used all its files by what it executed last."""
     files, contents = world(spec)
     image = Image("sha256:0", "test/app:1", config=config or {})
-    return Capture(image, files, Trace(tuple(uses), tuple(execs), **trace), contents)
+    execs = tuple(execs)
+    programs = {run.pid: paths.join(run.base, run.asked) for run in execs}
+    seen = tuple(replace(use, program=use.program or programs.get(use.pid, "")) for use in uses)
+    return Capture(image, files, Trace(seen, execs, mounts=tuple(map(Mount, mounts)), **trace), contents)
 
 
 def selected(seen: Capture, rules: Rules | None = None) -> Selection:

@@ -16,7 +16,19 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Answers, Capture
 from slimtrace.facts.elf import Elf
-from slimtrace.facts.events import CallSet, Doubt, Exec, FileUse, Listen, Origin, Phase, Trace, Use
+from slimtrace.facts.events import (
+    CallSet,
+    Doubt,
+    Exec,
+    FileUse,
+    Listen,
+    Mount,
+    Origin,
+    Phase,
+    Socket,
+    Trace,
+    Use,
+)
 from slimtrace.facts.image import HistoryEntry, Image
 from slimtrace.facts.tree import Entry, FileTree, Kind
 
@@ -34,7 +46,8 @@ def capture() -> Capture:
         execs=(Exec("/a", "", "/b", 1, 0, argv=("a", "b")),),
         listens=(Listen(80, "::", 1),),
         calls=(CallSet(Phase.APP, Origin.CONTAINER, ("read",), nameless=(500,)),),
-        mounts=("/data",),
+        mounts=(Mount("/data", "ext4"),),
+        sockets=(Socket("connect", "inet", "stream", 6, "::1", 80, 115, 1),),
         parents={2: 1},
         lost=5,
         doubts=(Doubt("lost", "5 records lost"),),

@@ -20,7 +20,17 @@ from pathlib import Path
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.facts import wire
-from slimtrace.facts.events import CallSet, CapabilitySet, Exec, FileUse, Listen, Origin, Phase
+from slimtrace.facts.events import (
+    Abi,
+    CallSet,
+    CapabilitySet,
+    Exec,
+    FileUse,
+    Listen,
+    Origin,
+    Phase,
+    Socket,
+)
 from slimtrace.facts.paths import decode
 from slimtrace.observe import calls
 from slimtrace.observe.probes import Probes
@@ -109,10 +119,11 @@ class Seen:
     forks: list[wire.Fork] = field(default_factory=list)
     exits: list[wire.Exit] = field(default_factory=list)
     listens: list[Listen] = field(default_factory=list)
+    programs: dict[int, str] = field(default_factory=dict)
     cgroups: int = 0
     calls: tuple[CallSet, ...] = ()
     capabilities: tuple[CapabilitySet, ...] = ()
-    other_abi: int = 0
+    sockets: list[Socket] = field(default_factory=list)
     lost: int = 0
     unreadable: int = 0
     events: int = 0
@@ -122,7 +133,7 @@ class Seen:
 
     def take(self, raw: bytes) -> None:
         """One record."""
-        record = wire.decode(raw, _NAMES)
+        record = wire.decode(raw, calls.uses(), programs=self.programs)
         self.events += 1
         self.last = time.monotonic()
         self.first = self.first or self.last
@@ -131,8 +142,12 @@ class Seen:
                 self.uses.append(record)
             case Exec():
                 self.execs.append(record)
+                self.programs[record.pid] = record.asked
             case wire.Fork():
                 self.forks.append(record)
+                self.programs[record.child] = self.programs.get(record.pid, "")
+            case Socket():
+                self.sockets.append(record)
             case wire.Exit():
                 self.exits.append(record)
             case Listen():
@@ -140,12 +155,11 @@ class Seen:
             case wire.CgroupArmed():
                 self.cgroups += 1
 
-    def made(self, phase: Phase, origin: Origin = Origin.CONTAINER) -> CallSet:
+    def made(self, phase: Phase, origin: Origin = Origin.CONTAINER, abi: Abi = Abi.NATIVE) -> CallSet:
         """The system calls of one phase."""
-        return next(found for found in self.calls if (found.phase, found.origin) == (phase, origin))
-
-
-_NAMES = {number: (name, shape.use) for number, (name, shape) in calls.shapes_by_number().items()}
+        wanted = (phase, origin, abi)
+        found = (one for one in self.calls if (one.phase, one.origin, one.abi) == wanted)
+        return next(found, CallSet(phase, origin, abi=abi))
 
 
 @contextlib.contextmanager
@@ -165,7 +179,7 @@ def watching(engine: Engine, tag: str, command: Sequence[str], launch: Launch) -
             engine.remove(container)
         probes.drain()
         seen.capabilities = probes.capability_sets() or ()
-        seen.calls, seen.other_abi = probes.call_sets(), probes.other_abi_calls()
+        seen.calls = probes.call_sets()
         seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
 
 

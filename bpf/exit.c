@@ -1,0 +1,128 @@
+/* sys_exit: where everything about a system call begins.
+ *
+ * One tracepoint for all: each tracepoint on system calls makes every call on the machine slower, and at exit there is
+ * everything: number, arguments and result. Calls that do not come back are told otherwise: exit by process.c;
+ * rt_sigreturn, which leaves no number, by that; one in which a task is killed does come back, before it dies. */
+
+static __always_inline void take_arguments(struct job *job, kernel_ptr regs, u32 abi)
+{
+	if (COMPAT_REGISTERS && abi == ABI_COMPAT) {
+		job->args[0] = FOLLOW(u32, regs, AT_COMPAT_ARG0);
+		job->args[1] = FOLLOW(u32, regs, AT_COMPAT_ARG1);
+		job->args[2] = FOLLOW(u32, regs, AT_COMPAT_ARG2);
+		job->args[3] = FOLLOW(u32, regs, AT_COMPAT_ARG3);
+		job->args[4] = FOLLOW(u32, regs, AT_COMPAT_ARG4);
+		job->args[5] = FOLLOW(u32, regs, AT_COMPAT_ARG5);
+		return;
+	}
+	job->args[0] = FOLLOW(u64, regs, AT_ARG0);
+	job->args[1] = FOLLOW(u64, regs, AT_ARG1);
+	job->args[2] = FOLLOW(u64, regs, AT_ARG2);
+	job->args[3] = FOLLOW(u64, regs, AT_ARG3);
+	job->args[4] = FOLLOW(u64, regs, AT_ARG4);
+	job->args[5] = FOLLOW(u64, regs, AT_ARG5);
+}
+
+/* The runtime's call that puts a seccomp filter on makes it filtered. */
+static __always_inline void filter_is_on(u32 *standing, struct job *job, u64 number)
+{
+	int by_seccomp = number == NR_SECCOMP && job->args[0] == 1;                       /* SET_MODE_FILTER */
+	int by_prctl = number == NR_PRCTL && job->args[0] == 22 && job->args[1] == 2; /* PR_SET_SECCOMP */
+	if (by_seccomp || by_prctl)
+		*standing = in_phase(*standing, PHASE_FILTERED);
+}
+
+/* execve comes back in the program that it made, whose ABI may be another; it is a call of the one before. */
+static __always_inline void mark_exec(u32 standing, u64 number)
+{
+	u32 abi = ABI_NATIVE;
+	if (number == NR_COMPAT_EXECVE || number == NR_COMPAT_EXECVEAT)
+		abi = ABI_COMPAT;
+	else if (number != NR_EXECVE && number != NR_EXECVEAT)
+		abi = ABI_X32;
+	u32 row = row_of(abi, origin_of(standing), standing >> BEFORE_SHIFT & 3);
+	mark(row, number & ~X32_BIT);
+}
+
+int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	kernel_ptr task = current_task();
+	u32 pid = FOLLOW(u32, task, AT_TASK_TGID);
+	u32 *standing = standing_of(pid);
+	if (!standing || !*standing)
+		return 0;
+	u32 now = *standing;
+	s64 result = ctx->args[1];
+	kernel_ptr regs = registers_of(task, ctx->args[0]);
+	u32 number = FOLLOW(u32, regs, AT_CALL_NUMBER);
+	if (now & EXECUTED) {
+		*standing = now & ~EXECUTED;
+		mark_exec(now, number);
+		return 0;
+	}
+	u32 abi = abi_of(task, number == -1 ? 0 : number);
+	if (number == -1)
+		number = abi == ABI_COMPAT ? NR_COMPAT_RT_SIGRETURN : NR_RT_SIGRETURN;
+	else if (abi == ABI_X32)
+		number &= ~X32_BIT;
+	mark(row_of(abi, origin_of(now), phase_of(now)) + (result == -NO_SUCH_CALL ? REFUSED_ROWS : 0), number);
+	if (number >= CALL_NUMBERS || result == -NO_SUCH_CALL) /* of the latter nobody saw the arguments */
+		return 0;
+	u32 index = abi * CALL_NUMBERS + number;
+	struct call_shape *shape = calls.lookup(&index);
+	if (!shape || !shape->act)
+		return 0;
+	if (phase_of(now) != PHASE_APP && shape->act != ACT_FILTER)
+		return 0;
+	if (result < 0 ? shape->outcome >= OUTCOME_SUCCESS : shape->outcome == OUTCOME_FAILURE)
+		return 0;
+	if (!result && shape->outcome == OUTCOME_SOMETHING)
+		return 0;
+	struct job *job = current_job();
+	if (!job)
+		return 0;
+	take_arguments(job, regs, abi);
+	if (shape->needs != NO_ARGUMENT) {
+		u64 needed = argument(job, shape->needs);
+		if (!(shape->mask ? needed & shape->mask : needed))
+			return 0;
+	}
+	if (shape->act == ACT_FILTER) {
+		if (phase_of(now) == PHASE_RUNTIME)
+			filter_is_on(standing, job, number);
+		return 0;
+	}
+	if (shape->act == ACT_PLACES) {
+		remember_places(PEEK(u64, bpf_get_current_task(), AT_TASK_FS));
+		return 0;
+	}
+	if (shape->act == ACT_LISTEN) {
+		tell_unnamed(pid, now);
+		return 0;
+	}
+	struct path_record *record = &job->record;
+	record->open_flags = 0;
+	if (shape->act == ACT_NAME && shape->flags != NO_ARGUMENT)
+		record->open_flags = argument(job, shape->flags);
+	else if (shape->act == ACT_NAME && shape->how != NO_ARGUMENT)
+		bpf_probe_read_user(&record->open_flags, 8, (void *)argument(job, shape->how));
+	sign(&record->head, RECORD_FILE, pid, now);
+	/* ERESTARTSYS and its kin (512 to 516): a signal came; they never reach a program */
+	record->error = result < -511 && result > -517 ? -INTERRUPTED : result < 0 ? result : 0;
+	record->call = number;
+	record->abi = abi;
+	job->exec_args = 0;
+	job->result = result;
+	job->second_name = 0;
+	job->walks = 0;
+	job->standing = now;
+	job->ring.known = 0;
+	if (shape->act == ACT_DESCRIPTOR)
+		steps.call(ctx, STEP_DESCRIPTOR);
+	else if (shape->act == ACT_SOCKET)
+		steps.call(ctx, STEP_SOCKET);
+	else
+		steps.call(ctx, STEP_NAME);
+	count_loss(LOST_RECORD);
+	return 0;
+}

@@ -1,0 +1,68 @@
+"""io_uring's operations: their names, and which of them name a file.
+
+A request is no system call: it is seen when it is submitted (bpf/rings.c), with the kernel's own copy of the
+names in it. The structures are io_uring's own (io_uring/*.c) and known by BTF alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slimtrace.facts.events import Use
+
+# enum io_uring_op, include/uapi/linux/io_uring.h; the operations keep their numbers
+NAMES = (
+    "nop", "readv", "writev", "fsync", "read_fixed", "write_fixed", "poll_add", "poll_remove",
+    "sync_file_range", "sendmsg", "recvmsg", "timeout", "timeout_remove", "accept", "async_cancel",
+    "link_timeout", "connect", "fallocate", "openat", "close", "files_update", "statx", "read", "write",
+    "fadvise", "madvise", "send", "recv", "openat2", "epoll_ctl", "splice", "provide_buffers",
+    "remove_buffers", "tee", "shutdown", "renameat", "unlinkat", "mkdirat", "symlinkat", "linkat", "msg_ring",
+    "fsetxattr", "setxattr", "fgetxattr", "getxattr", "socket", "uring_cmd", "send_zc", "sendmsg_zc",
+    "read_multishot", "waitid", "futex_wait", "futex_wake", "futex_waitv", "fixed_fd_install", "ftruncate",
+    "bind", "listen", "recv_zc", "epoll_wait", "readv_fixed", "writev_fixed", "pipe",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Where a request keeps what it names: members of its structure; "" for none."""
+
+    use: Use
+    name: str
+    dirfd: str = ""
+    second: tuple[str, str] = ("", "")
+    flags: str = ""
+
+
+# Operation -> its names, as structure.member. A socket's address (connect, bind) is not among them.
+NAMED: Mapping[str, Names] = {
+    "openat": Names(Use.READ, "io_open.filename", "io_open.dfd", flags="io_open.how.flags"),
+    "openat2": Names(Use.READ, "io_open.filename", "io_open.dfd", flags="io_open.how.flags"),
+    "statx": Names(Use.STAT, "io_statx.filename", "io_statx.dfd", flags="io_statx.flags"),
+    "renameat": Names(
+        Use.CHANGE, "io_rename.oldpath", "io_rename.old_dfd", ("io_rename.newpath", "io_rename.new_dfd")
+    ),
+    "unlinkat": Names(Use.CHANGE, "io_unlink.filename", "io_unlink.dfd"),
+    "mkdirat": Names(Use.CHANGE, "io_mkdir.filename", "io_mkdir.dfd"),
+    "symlinkat": Names(Use.CHANGE, "io_link.newpath", "io_link.new_dfd"),
+    "linkat": Names(Use.CHANGE, "io_link.oldpath", "io_link.old_dfd", ("io_link.newpath", "io_link.new_dfd")),
+    "getxattr": Names(Use.STAT, "io_xattr.filename"),
+    "setxattr": Names(Use.CHANGE, "io_xattr.filename"),
+}
+# What reaches for a file and cannot be named here: a socket's path.
+UNNAMED = frozenset(("connect", "bind", "sendmsg", "sendmsg_zc", "send_zc"))
+MEMBERS = tuple(
+    member
+    for names in NAMED.values()
+    for member in (names.name, names.dirfd, *names.second, names.flags)
+    if member
+)
+
+
+def name_of(number: int) -> str:
+    """An operation's name, or its number where it is younger than this table."""
+    return NAMES[number] if number < len(NAMES) else str(number)
+
+
+def number_of(name: str) -> int:
+    """The number of an operation. Raises ValueError for a name that is none."""
+    return NAMES.index(name)
