@@ -1,0 +1,40 @@
+"""What the recorder makes of what it is told, without a kernel."""
+
+import pytest
+
+from slimtrace.facts.events import Abi, CallSet, Origin, Phase
+from slimtrace.observe.recorder import doubtful_rings, with_waiting
+
+APP = (Phase.APP, Origin.CONTAINER)
+
+
+def test_a_call_that_never_came_back_was_made() -> None:
+    sets = (CallSet(*APP, calls=("read",)), CallSet(Phase.RUNTIME, Origin.CONTAINER, calls=("mount",)))
+    unfinished = {
+        7: frozenset({(Abi.NATIVE, 0), (Abi.NATIVE, 9_999)}),  # read, and what has no name
+        11: frozenset({(Abi.COMPAT, 3)}),
+        13: frozenset({(Abi.NATIVE, 1)}),  # a stranger's
+    }
+    standings = {7: APP, 11: (Phase.APP, Origin.EXEC)}
+    assert with_waiting(sets, unfinished, standings.get) == (
+        *sets,
+        CallSet(Phase.APP, Origin.EXEC, ("read",), abi=Abi.COMPAT),
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "seen", "subjects"),
+    [
+        (CallSet(*APP, calls=("openat",)), False, []),
+        (CallSet(*APP, calls=("io_uring_setup",)), False, [""]),
+        (CallSet(Phase.RUNTIME, Origin.CONTAINER, calls=("io_uring_setup",)), False, []),
+        (CallSet(*APP, calls=("io_uring_setup", "io_uring_enter")), True, []),
+        (CallSet(*APP, calls=("nop", "openat", "read"), abi=Abi.RING), True, []),
+        (CallSet(*APP, calls=("connect", "statx", "200"), abi=Abi.RING), True, ["200", "connect", "statx"]),
+        (CallSet(Phase.APP, Origin.EXEC, calls=("connect",), abi=Abi.RING), True, ["connect"]),
+    ],
+)
+def test_what_io_uring_may_have_reached_unseen(group: CallSet, seen: bool, subjects: list[str]) -> None:
+    doubts = list(doubtful_rings([group], seen, frozenset({"connect", "statx"})))
+    assert [doubt.subject for doubt in doubts] == subjects
+    assert {doubt.code for doubt in doubts} <= {"io-uring"}
