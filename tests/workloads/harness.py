@@ -61,6 +61,16 @@ MODES = {"tree/plain": 0o644, "tree/secret": 0o600, "closed": 0o700}
 @contextlib.contextmanager
 def built(folder: Path) -> Iterator[str]:
     """The image, made in `folder` and removed at the end; its id."""
+    command = ["docker", "import", "--change", 'CMD ["/bin/leaf"]', str(packed(folder))]
+    tag = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield tag
+    finally:
+        subprocess.run(["docker", "rmi", "--force", tag], check=False, capture_output=True)
+
+
+def packed(folder: Path) -> Path:
+    """The image's files as an archive, made in `folder`."""
     sources = sorted(HERE.glob("*.c"))
     with ThreadPoolExecutor() as pool:
         programs = list(pool.map(lambda source: compiled(source, folder), sources))
@@ -70,12 +80,7 @@ def built(folder: Path) -> Iterator[str]:
             tar.add(program, f"bin/{program.name}")
         for name, content in TREE.items():
             _add(tar, name, content)
-    command = ["docker", "import", "--change", 'CMD ["/bin/leaf"]', str(archive)]
-    tag = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    try:
-        yield tag
-    finally:
-        subprocess.run(["docker", "rmi", "--force", tag], check=False, capture_output=True)
+    return archive
 
 
 def compiled(source: Path, folder: Path) -> Path:
