@@ -54,6 +54,20 @@ def _images() -> str:
     return _docker() or _command("mmdebstrap") or _root()
 
 
+def _vm() -> str:
+    # This one downloads what is not in the cache, so that a machine without network skips and says so.
+    from vm import kernels, machine
+
+    if reason := machine.missing():
+        return reason
+    try:
+        for name in kernels.chosen():
+            kernels.obtain(name)
+    except kernels.Unobtainable as problem:
+        return str(problem)
+    return ""
+
+
 def _command(name: str) -> str:
     # Root's daemons and tools are not in everybody's path.
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -70,6 +84,7 @@ FEATURES: dict[str, Callable[[], str]] = {
     "strace": lambda: _command("strace"),
     "vagrant": lambda: _command("vagrant"),
     "apparmor-parser": lambda: _command("apparmor_parser"),
+    "vm": _vm,
     "tmux": lambda: _command("tmux"),
 }
 
