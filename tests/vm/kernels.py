@@ -64,8 +64,12 @@ def known() -> dict[str, tuple[str, str]]:
 
 
 def chosen() -> list[str]:
-    """The kernels that the tests run on. Two by default: each takes half a minute."""
-    return os.environ.get("SLIMTRACE_VM_KERNELS", "5.10,6.1").split(",")
+    """The kernels that the tests run on. Two by default: each takes half a minute. Raises ValueError."""
+    names = (os.environ.get("SLIMTRACE_VM_KERNELS") or "5.10,6.1").split(",")
+    if unknown := set(names) - known().keys():  # no reason to skip
+        wrong, right = ", ".join(sorted(unknown)), ", ".join(known())
+        raise ValueError(f"SLIMTRACE_VM_KERNELS names unknown kernels: {wrong}, choose from: {right}")
+    return names
 
 
 def obtain(name: str) -> Kernel:

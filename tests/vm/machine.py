@@ -215,12 +215,10 @@ def _last_words(folder: Path) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """See above; the end code is the command's."""
-    before, dashes, command = " ".join(arguments).partition(" -- ")
-    del before
-    if not dashes or not command:
+    if "--" not in arguments[1:-1]:
         print("usage: python -m vm.machine KERNEL [WORD…] -- COMMAND [ARGUMENT…]", file=sys.stderr)
         return 2
-    at = list(arguments).index("--")
+    at = arguments.index("--")
     name, *words = arguments[:at]
     try:
         outcome = Machine(obtain(name), tuple(words)).run(arguments[at + 1 :], cwd=Path.cwd())

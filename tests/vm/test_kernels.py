@@ -7,6 +7,7 @@ boot for each kernel records all. SLIMTRACE_VM_KERNELS chooses the kernels (kern
 from __future__ import annotations
 
 import json
+import re
 import sys
 import typing
 from collections.abc import Iterator, Sequence
@@ -79,6 +80,8 @@ class Recording:
     kernel: str
     features: dict[str, bool]
     cases: dict[Case, tuple[int, Seen]]
+    passed_over: int  # calls of a program that the kernel left out
+    complaints: tuple[str, ...]  # what the kernel said of itself
 
     def trace(self, _: object, __: object, *command: str, launch: Launch | None = None, code: int = 0) -> Seen:
         """As workloads.harness.trace, from what is recorded."""
@@ -103,7 +106,9 @@ def record(machine: Machine, command: Sequence[str]) -> Recording:
         for line in told
         if "case" in line
     }
-    return Recording(told[0]["kernel"], told[0]["features"], cases)
+    passed_over = sum(line.get("passed_over", 0) for line in told)
+    complaints = [line for line in outcome.console.splitlines() if re.search(r"\b(WARNING|BUG|Oops)\b", line)]
+    return Recording(told[0]["kernel"], told[0]["features"], cases, passed_over, tuple(complaints))
 
 
 def seen_of(value: dict[str, Any]) -> Seen:
@@ -154,6 +159,15 @@ def test_the_cgroup_is_found(engine: Recording, place: str, cgroups: int) -> Non
 def test_another_cgroup_is_left_alone(engine: Recording) -> None:
     code, seen = engine.cases[Case(PLACED, place="elsewhere")]
     assert (code, seen.events) == (0, 0)
+
+
+def test_no_call_of_a_program_is_left_out(engine: Recording) -> None:
+    """A loss that no program can count."""
+    assert engine.passed_over == 0
+
+
+def test_the_kernel_does_not_complain(engine: Recording) -> None:
+    assert engine.complaints == ()
 
 
 def test_capabilities_by_verdict(engine: Recording) -> None:
