@@ -61,7 +61,7 @@ def _vm() -> str:
     if reason := machine.missing():
         return reason
     try:
-        for name in kernels.chosen():
+        for name in kernels.chosen("amd64"):
             kernels.obtain(name)
     except kernels.Unobtainable as problem:
         return str(problem)

@@ -54,9 +54,11 @@ do
 done
 mkdir -p run/lock run{SCRATCH.removeprefix("/run")}
 mount -o bind /disk/scratch run/scratch
-release=$(uname -r)
-mkdir -p "lib/modules/$release"
-mount -o bind "/host$(cat /modules/folder)" "lib/modules/$release"
+modules=/host$(cat /modules/folder) release=$(uname -r)
+if [ -d "$modules" ]; then # not where another root than the machine's own was chosen
+    mkdir -p "lib/modules/$release"
+    mount -o bind "$modules" "lib/modules/$release"
+fi
 ip link set lo up
 cp /bin/busybox /stage2 run/
 exec switch_root /root /run/busybox sh /run/stage2

@@ -63,56 +63,60 @@ def known() -> dict[str, tuple[str, str]]:
     }
 
 
-def chosen() -> list[str]:
-    """The kernels that the tests run on. Two by default: each takes half a minute. Raises ValueError."""
+def chosen(architecture: str) -> list[str]:
+    """The kernels of an architecture that the tests run on. Two by default: each takes half a minute. Raises
+    ValueError."""
     names = (os.environ.get("SLIMTRACE_VM_KERNELS") or "5.10,6.1").split(",")
     if unknown := set(names) - known().keys():  # no reason to skip
         wrong, right = ", ".join(sorted(unknown)), ", ".join(known())
         raise ValueError(f"SLIMTRACE_VM_KERNELS names unknown kernels: {wrong}, choose from: {right}")
-    return names
+    return [name for name in names if known()[name][1] == architecture]
 
 
 def obtain(name: str) -> Kernel:
     """The kernel of that name, out of the cache or fetched into it. Raises Unobtainable."""
     if name not in known():
         raise Unobtainable(f"cannot find kernel {name} in {MATRIX.name}, choose from: {', '.join(known())}")
+    suite, architecture = known()[name]
     folder = cache() / name.replace(" ", "-")
     try:
-        with _locked(folder):
-            if not folder.exists():
-                _fetch(*known()[name], folder)
+        with beside(folder) as ready:
+            if ready is not None:
+                _fetch(suite, architecture, ready)
     except subprocess.CalledProcessError as failed:
         tail = " ".join((failed.stderr or failed.stdout or "").split()[-30:])
         raise Unobtainable(f"cannot fetch kernel {name}: {failed.cmd[0]}: {tail}") from failed
     except OSError as failed:
         raise Unobtainable(f"cannot keep kernel {name}: {failed}") from failed
     (modules,) = (folder / "lib/modules").iterdir()
-    return Kernel(name, modules.name, known()[name][1], folder)
+    return Kernel(name, modules.name, architecture, folder)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    # two test runs side by side must not unpack the same kernel
+def beside(folder: Path) -> Iterator[Path | None]:
+    """Where to make what is to be `folder`, so that there is a whole one or none; None if there is one. Two
+    test runs side by side do not both make it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if folder.exists():
+            yield None
+            return
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as scratch:
+            yield Path(scratch) / "ready"
+            (Path(scratch) / "ready").rename(folder)
 
 
-def _fetch(suite: str, architecture: str, folder: Path) -> None:
-    """A whole folder, or none: it is unpacked beside and renamed."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as scratch:
-        packages = _download(suite, architecture, Path(scratch) / "apt")
-        unpacked, ready = Path(scratch) / "unpacked", Path(scratch) / "ready"
-        for package in packages:
-            _run("dpkg-deb", "-x", str(package), str(unpacked))
-        (image,) = [*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz")]
-        (modules,) = [*unpacked.glob("lib/modules/*"), *unpacked.glob("usr/lib/modules/*")]
-        (ready / "lib/modules").mkdir(parents=True)
-        shutil.move(image, ready / "vmlinuz")
-        shutil.move(modules, ready / "lib/modules" / modules.name)
-        _run("depmod", "-b", str(ready), modules.name)
-        ready.rename(folder)
+def _fetch(suite: str, architecture: str, ready: Path) -> None:
+    unpacked = ready.with_name("unpacked")
+    for package in _download(suite, architecture, ready.with_name("apt")):
+        _run("dpkg-deb", "-x", str(package), str(unpacked))
+    (image,) = [*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz")]
+    (modules,) = [*unpacked.glob("lib/modules/*"), *unpacked.glob("usr/lib/modules/*")]
+    (ready / "lib/modules").mkdir(parents=True)
+    shutil.move(image, ready / "vmlinuz")
+    shutil.move(modules, ready / "lib/modules" / modules.name)
+    _run("depmod", "-b", str(ready), modules.name)
 
 
 def _download(suite: str, architecture: str, state: Path) -> list[Path]:

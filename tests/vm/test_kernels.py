@@ -7,30 +7,25 @@ boot for each kernel records all. SLIMTRACE_VM_KERNELS chooses the kernels (kern
 from __future__ import annotations
 
 import json
-import re
 import sys
-import typing
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from host import test_probes
+from vm import recording
 from vm.guest import PLACES, Case
 from vm.kernels import chosen, obtain
 from vm.machine import Machine
-from workloads.harness import Seen, packed
+from vm.recording import CHECKOUT, Recording
+from workloads.harness import packed
 
-from slimtrace import codec
-from slimtrace.engine import Launch
 from slimtrace.facts.events import Origin, Phase
 
 pytestmark = pytest.mark.requires("vm", "cc")
 
-KERNELS = chosen()
-GUEST = Path(__file__).with_name("guest.py")
-SECONDS = 600.0  # for a machine that does everything; it takes 35 s where nothing else runs
+KERNELS = chosen("amd64")
 
 test_files = test_probes.test_files
 test_deep_paths = test_probes.test_deep_paths
@@ -73,57 +68,6 @@ SITTINGS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What the guest told: the features of its kernel, and of each case the exit code and what was seen."""
-
-    kernel: str
-    features: dict[str, bool]
-    cases: dict[Case, tuple[int, Seen]]
-    passed_over: int  # calls of a program that the kernel left out
-    complaints: tuple[str, ...]  # what the kernel said of itself
-
-    def trace(self, _: object, __: object, *command: str, launch: Launch | None = None, code: int = 0) -> Seen:
-        """As workloads.harness.trace, from what is recorded."""
-        ended, seen = self.cases[Case(command, launch.user if launch else "")]
-        assert ended == code, f"{command} ended with {ended}: {seen.output}"
-        return seen
-
-
-def guest(image: Path, sittings: Sequence[Sequence[Case]]) -> list[str]:
-    """The command for a machine."""
-    return [sys.executable, str(GUEST), str(image), json.dumps(codec.encode(sittings))]
-
-
-def record(machine: Machine, command: Sequence[str]) -> Recording:
-    outcome = machine.run(command, env={"PYTHONDONTWRITEBYTECODE": "1"}, seconds=SECONDS)
-    lines = outcome.output.decode().splitlines()
-    assert outcome.code == 0, "\n".join(line[:1000] for line in lines)
-    told = [json.loads(line) for line in lines if line.startswith("{")]
-    print(f"{machine.kernel.release}: {outcome.seconds:.0f} s,", *(line for line in told if "load" in line))
-    cases = {
-        codec.decode(Case, line["case"]): (line["code"], seen_of(line["seen"]))
-        for line in told
-        if "case" in line
-    }
-    passed_over = sum(line.get("passed_over", 0) for line in told)
-    complaints = [line for line in outcome.console.splitlines() if re.search(r"\b(WARNING|BUG|Oops)\b", line)]
-    return Recording(told[0]["kernel"], told[0]["features"], cases, passed_over, tuple(complaints))
-
-
-def seen_of(value: dict[str, Any]) -> Seen:
-    """A Seen from JSON, whose lists the codec does not know: facts have none."""
-    hints = typing.get_type_hints(Seen)
-    found: dict[str, Any] = {}
-    for name, part in value.items():
-        if typing.get_origin(hints[name]) is list:
-            (kind,) = typing.get_args(hints[name])
-            found[name] = [codec.decode(kind, item) for item in part]
-        else:
-            found[name] = codec.decode(hints[name], part)
-    return Seen(**found)
-
-
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return packed(tmp_path_factory.mktemp("workloads"))
@@ -132,7 +76,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=KERNELS)
 def engine(request: pytest.FixtureRequest, image: Path) -> Recording:
     """In the engine's place, so that the tests of tests/host find it: all that one kernel told."""
-    return record(Machine(obtain(request.param)), guest(image, SITTINGS))
+    command = recording.guest(sys.executable, CHECKOUT, image, SITTINGS)
+    return recording.record(Machine(obtain(request.param)), command)
 
 
 @pytest.fixture
@@ -181,29 +126,40 @@ def test_capabilities_by_verdict(engine: Recording) -> None:
     assert (app.granted, app.denied) == (("chown",), (*in_passing, "sys_nice"))
 
 
-def test_without_kprobes(image: Path) -> None:
+# One kernel is enough for what follows.
+first_kernel = pytest.mark.parametrize("kernel", KERNELS[:1])
+OPENS = Case(("opens",))
+
+
+@pytest.fixture
+def command(image: Path) -> list[str]:
+    """Records one workload."""
+    return recording.guest(sys.executable, CHECKOUT, image, [[OPENS]])
+
+
+@first_kernel
+def test_without_kprobes(kernel: str, command: list[str]) -> None:
     """As where CONFIG_KPROBES is not set: only the capabilities are unknown, unless they have a tracepoint."""
     hidden = 'mount -t tmpfs none /sys/bus/event_source/devices && exec "$@"'
-    command = ["sh", "-c", hidden, "sh", *guest(image, [[Case(("opens",))]])]
-    recording = record(Machine(obtain(KERNELS[0])), command)
-    code, seen = recording.cases[Case(("opens",))]
+    told = recording.record(Machine(obtain(kernel)), ["sh", "-c", hidden, "sh", *command])
+    code, seen = told.cases[OPENS]
     assert (code, test_probes.told(seen)) == (0, test_probes.OPENS)
-    assert recording.features["capabilities"] is recording.features["cap_capable"]
+    assert told.features["capabilities"] is told.features["cap_capable"]
 
 
-def test_locked_down_for_integrity(image: Path) -> None:
-    machine = Machine(obtain(KERNELS[0]), ("lockdown=integrity",))
-    recording = record(machine, guest(image, [[Case(("opens",))]]))
-    code, seen = recording.cases[Case(("opens",))]
+@first_kernel
+def test_locked_down_for_integrity(kernel: str, command: list[str]) -> None:
+    told = recording.record(Machine(obtain(kernel), ("lockdown=integrity",)), command)
+    code, seen = told.cases[OPENS]
     assert (code, test_probes.told(seen)) == (0, test_probes.OPENS)
-    assert recording.features["capabilities"]
+    assert told.features["capabilities"]
 
 
-def test_locked_down_for_confidentiality(image: Path) -> None:
+@first_kernel
+def test_locked_down_for_confidentiality(kernel: str, command: list[str]) -> None:
     """Then no program may read the kernel's memory, and there is nothing to be done but say so."""
-    machine = Machine(obtain(KERNELS[0]), ("lockdown=confidentiality",))
-    outcome = machine.run(guest(image, [[Case(("opens",))]]), seconds=SECONDS)
-    assert outcome.code == 1
+    outcome = recording.run(Machine(obtain(kernel), ("lockdown=confidentiality",)), command)
     said = json.loads(outcome.output)["failed"]
+    assert outcome.code == 1
     assert said.startswith("cannot load the BPF programs: ")
     assert "bpf_probe_read_kernel" in said

@@ -12,7 +12,7 @@ import contextlib
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -69,11 +69,11 @@ def built(folder: Path) -> Iterator[str]:
         subprocess.run(["docker", "rmi", "--force", tag], check=False, capture_output=True)
 
 
-def packed(folder: Path) -> Path:
-    """The image's files as an archive, made in `folder`."""
-    sources = sorted(HERE.glob("*.c"))
+def packed(folder: Path, compiler: Sequence[str] = ("gcc",), without: Collection[str] = ()) -> Path:
+    """The image's files as an archive, made in `folder`, but for the programs that are left out."""
+    sources = sorted(source for source in HERE.glob("*.c") if source.stem not in without)
     with ThreadPoolExecutor() as pool:
-        programs = list(pool.map(lambda source: compiled(source, folder), sources))
+        programs = list(pool.map(lambda source: compiled(source, folder, compiler), sources))
     archive = folder / "image.tar"
     with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
         for program in programs:
@@ -83,11 +83,11 @@ def packed(folder: Path) -> Path:
     return archive
 
 
-def compiled(source: Path, folder: Path) -> Path:
+def compiled(source: Path, folder: Path, compiler: Sequence[str] = ("gcc",)) -> Path:
     """One workload as a static program."""
     program = folder / source.stem
     options = ["-static", "-no-pie", "-O1", "-s", "-Wall", "-Wextra", "-Werror", "-Wno-nonnull", "-pthread"]
-    subprocess.run(["gcc", *options, "-o", str(program), str(source)], check=True)
+    subprocess.run([*compiler, *options, "-o", str(program), str(source)], check=True)
     return program
 
 
