@@ -10,12 +10,12 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from host import test_probes
 from vm import recording
-from vm.guest import PLACES, Case
+from vm.cases import PLACED, SITTINGS
+from vm.guest import Case
 from vm.kernels import chosen, obtain
 from vm.machine import Machine
 from vm.recording import CHECKOUT, Recording
@@ -23,9 +23,11 @@ from workloads.harness import packed
 
 from slimtrace.facts.events import Origin, Phase
 
-pytestmark = pytest.mark.requires("vm", "cc")
-
 KERNELS = chosen("amd64")
+if not KERNELS:
+    pytest.skip("SLIMTRACE_VM_KERNELS names no kernel for amd64", allow_module_level=True)
+
+pytestmark = pytest.mark.requires("vm", "cc")
 
 test_files = test_probes.test_files
 test_deep_paths = test_probes.test_deep_paths
@@ -37,35 +39,6 @@ test_listening_sockets = test_probes.test_listening_sockets
 test_calls_by_phase = test_probes.test_calls_by_phase
 test_a_refused_call_is_known = test_probes.test_a_refused_call_is_known
 test_another_abi_is_not_taken_for_native = test_probes.test_another_abi_is_not_taken_for_native
-
-
-def rows_of(test: Any) -> list[tuple[Any, ...]]:
-    """What a test is parametrized with."""
-    return list(next(mark.args[1] for mark in test.pytestmark if mark.name == "parametrize"))
-
-
-LISTENS = ("127.0.0.1,8017", "0.0.0.0,8039", "::,8053", "127.0.0.53,0", "::,0", "-4", "-6")
-# One where every fact has a directory: what names none is told once a sitting, whichever container it is.
-PLACED = ("chroots",)
-# Each sitting has probes of its own. Sets of calls and capabilities add up in it: the test that is about them
-# has its case at the beginning of one.
-SITTINGS = [
-    [
-        Case(("leaf",)),
-        *(Case((program,), user) for program, user, _ in rows_of(test_files) if program != "leaf"),
-        *(Case(("deep", str(count), str(width))) for count, width, _ in rows_of(test_deep_paths)),
-        Case(("deep", "3001", "1")),
-        Case(("threads",)),
-        Case(("forks",)),
-        Case(("execs",)),
-        Case(("listens", *LISTENS)),
-        *(Case(PLACED, place=place) for place in PLACES if place != "plain"),
-    ],
-    [Case(("rare",))],
-    [Case(("capable",))],
-    [Case(("clones",))],
-    [Case(("compat",))],
-]
 
 
 @pytest.fixture(scope="module")
