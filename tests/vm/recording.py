@@ -33,7 +33,9 @@ class Recording:
 
     def trace(self, _: object, __: object, *command: str, launch: Launch | None = None, code: int = 0) -> Seen:
         """As workloads.harness.trace, from what is recorded."""
-        ended, seen = self.cases[Case(command, launch.user if launch else "")]
+        case = Case(command, launch.user if launch else "")
+        assert case in self.cases, f"{case} has to be added to tests/vm/cases.py"
+        ended, seen = self.cases[case]
         assert ended == code, f"{command} ended with {ended}: {seen.output}"
         return seen
 
