@@ -20,11 +20,12 @@ demo: ## set the machine up and slim the sample Python web image
 	@$(SUDO) $(VENV)/bin/slimtrace build slimtrace-test/python:1
 
 # PYTEST passes arguments on: make test PYTEST="-k select -x"
+ENVIRONMENT := SLIMTRACE_REQUIRE="$(SLIMTRACE_REQUIRE)" SLIMTRACE_VM_KERNELS="$(SLIMTRACE_VM_KERNELS)"
 test: ## set the machine up and run the whole test suite
 	@$(PROVISION) --test
 	@$(DOCKER)
 	@$(IMAGES)
-	@$(SUDO) env SLIMTRACE_REQUIRE="$(SLIMTRACE_REQUIRE)" $(VENV)/bin/pytest $(PYTEST)
+	@$(SUDO) env $(ENVIRONMENT) $(VENV)/bin/pytest $(PYTEST)
 
 lint: ## run the linters and the type checker
 	@$(PROVISION) --test

@@ -54,6 +54,24 @@ def _images() -> str:
     return _docker() or _command("mmdebstrap") or _root()
 
 
+def _vm(architecture: str = "amd64") -> str:
+    # This one downloads what is not in the cache, so that a machine without network skips and says so.
+    from vm import kernels, machine
+
+    if reason := machine.missing(architecture):
+        return reason
+    try:
+        for name in kernels.chosen(architecture):
+            kernels.obtain(name)
+    except kernels.Unobtainable as problem:
+        return str(problem)
+    return ""
+
+
+def _vm_arm64() -> str:
+    return _command("aarch64-linux-gnu-gcc") or _command("mmdebstrap") or _vm("arm64")
+
+
 def _command(name: str) -> str:
     # Root's daemons and tools are not in everybody's path.
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -70,6 +88,8 @@ FEATURES: dict[str, Callable[[], str]] = {
     "strace": lambda: _command("strace"),
     "vagrant": lambda: _command("vagrant"),
     "apparmor-parser": lambda: _command("apparmor_parser"),
+    "vm": _vm,
+    "vm-arm64": _vm_arm64,
     "tmux": lambda: _command("tmux"),
 }
 

@@ -55,6 +55,8 @@ wanted="python3-bpfcc python3-venv libseccomp2 iproute2 iptables procps
     gcc libc6-dev mmdebstrap debian-archive-keyring ca-certificates"
 if [ "$mode" = test ]; then
     wanted="$wanted apparmor strace tmux"
+    # tests/vm boots other kernels; the last four unpack them and make the guest's disk.
+    wanted="$wanted qemu-system-x86 busybox-static kmod zstd xz-utils e2fsprogs"
 fi
 # The distribution's Docker must not push aside one that is there already.
 if ! command -v dockerd >/dev/null; then
@@ -71,6 +73,10 @@ maybe=
 command -v docker >/dev/null || maybe="$maybe docker-cli"
 if [ "$mode" = test ] && ! command -v vagrant >/dev/null; then
     maybe="$maybe vagrant"
+fi
+# In qemu-system-common up to Debian 12 and Ubuntu 22.10, a package of its own since.
+if [ "$mode" = test ] && [ ! -x /usr/lib/qemu/virtiofsd ] && [ ! -x /usr/libexec/virtiofsd ]; then
+    maybe="$maybe virtiofsd"
 fi
 
 apt_install() {
@@ -118,8 +124,11 @@ if [ -n "$missing$maybe" ]; then
     [ -z "$missing" ] || apt_install $missing
     absent=
     for package in $maybe; do
-        # docker.io may have brought the command in the meantime.
+        # Another package may have brought the command in the meantime.
         if [ "$package" = docker-cli ] && command -v docker >/dev/null; then
+            continue
+        fi
+        if [ "$package" = virtiofsd ] && [ -x /usr/lib/qemu/virtiofsd ]; then
             continue
         fi
         if apt-cache show "$package" >/dev/null 2>&1; then

@@ -12,7 +12,7 @@ import contextlib
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -71,16 +71,7 @@ MODES = {"tree/plain": 0o644, "tree/secret": 0o600, "closed": 0o700}
 @contextlib.contextmanager
 def built(folder: Path) -> Iterator[str]:
     """The image, made in `folder` and removed at the end; its id."""
-    sources = sorted(HERE.glob("*.c"))
-    with ThreadPoolExecutor() as pool:
-        programs = list(pool.map(lambda source: compiled(source, folder), sources))
-    archive = folder / "image.tar"
-    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
-        for program in programs:
-            tar.add(program, f"bin/{program.name}")
-        for name, content in TREE.items():
-            _add(tar, name, content)
-    command = ["docker", "import", "--change", 'CMD ["/bin/leaf"]', str(archive)]
+    command = ["docker", "import", "--change", 'CMD ["/bin/leaf"]', str(packed(folder))]
     tag = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     try:
         yield tag
@@ -88,11 +79,25 @@ def built(folder: Path) -> Iterator[str]:
         subprocess.run(["docker", "rmi", "--force", tag], check=False, capture_output=True)
 
 
-def compiled(source: Path, folder: Path) -> Path:
+def packed(folder: Path, compiler: Sequence[str] = ("gcc",), without: Collection[str] = ()) -> Path:
+    """The image's files as an archive, made in `folder`, but for the programs that are left out."""
+    sources = sorted(source for source in HERE.glob("*.c") if source.stem not in without)
+    with ThreadPoolExecutor() as pool:
+        programs = list(pool.map(lambda source: compiled(source, folder, compiler), sources))
+    archive = folder / "image.tar"
+    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
+        for program in programs:
+            tar.add(program, f"bin/{program.name}")
+        for name, content in TREE.items():
+            _add(tar, name, content)
+    return archive
+
+
+def compiled(source: Path, folder: Path, compiler: Sequence[str] = ("gcc",)) -> Path:
     """One workload as a static program."""
     program = folder / source.stem
     options = ["-static", "-no-pie", "-O1", "-s", "-Wall", "-Wextra", "-Werror", "-Wno-nonnull", "-pthread"]
-    subprocess.run(["gcc", *options, "-o", str(program), str(source)], check=True)
+    subprocess.run([*compiler, *options, "-o", str(program), str(source)], check=True)
     return program
 
 

@@ -1,0 +1,253 @@
+"""Runs in the machine: the workloads in little containers of our own making, under the probes.
+
+    guest.py IMAGE.tar SITTINGS
+
+Each sitting, a list of cases in JSON, shares one Probes object, since compiling takes seconds here. What was
+seen comes out as lines of JSON. A container is what the probes know one by: a cgroup that has its id in its
+name, made after `arm`, and a process in it which executes its program in a mount namespace of its own. No
+Docker: that would take longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import platform
+import secrets
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+sys.path.extend(str(folder) for folder in Path(__file__).parents[1:3])  # the tests' folder, the checkout
+
+from workloads.harness import Seen, until
+
+from slimtrace import codec
+from slimtrace.errors import SlimtraceError
+from slimtrace.facts.events import CAPABILITIES
+from slimtrace.observe import calls, kernel
+from slimtrace.observe.probes import Probes
+
+SCRATCH = Path("/run/scratch")
+CGROUPS = Path("/sys/fs/cgroup")
+# Where a container's cgroup is: as Docker makes it with cgroupfs, with systemd, and one that the container made
+# itself; "elsewhere" is none of the container's.
+PLACES = {
+    "plain": "{id}",
+    "systemd": "system.slice/docker-{id}.scope",
+    "nested": "{id}/inner",
+    "elsewhere": "{other}",
+}
+# What Docker leaves to a container (its oci.DefaultCapabilities)
+KEPT = {
+    "chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "net_bind_service",
+    "net_raw", "sys_chroot", "mknod", "audit_write", "setfcap",
+}  # fmt: skip
+FAILED = 111  # the container's program was not reached
+SECONDS = 60.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# sched.h, sys/mount.h, linux/prctl.h
+_CLONE_NEWNS, _MS_PRIVATE, _MS_REC, _MNT_DETACH, _PR_CAPBSET_DROP = 0x20000, 1 << 18, 1 << 14, 2, 24
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+# A filter that is Docker's in the one thing that the probes see: clone3 is answered with ENOSYS. The codes are
+# of linux/bpf_common.h, the verdicts of linux/seccomp.h.
+_FILTER = (
+    (0x20, 0, 0, 0),  # load the call's number
+    (0x15, 0, 1, calls.number_of("clone3")),
+    (0x06, 0, 0, 0x00050000 | errno.ENOSYS),
+    (0x06, 0, 0, 0x7FFF0000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One workload in a container; `user` is UID:GID as Docker takes it."""
+
+    command: tuple[str, ...]
+    user: str = ""
+    place: str = "plain"
+
+
+class Watch:
+    """All that is used of Probes. One for a sitting; `seen` is replaced from case to case, but call sets,
+    capabilities and what was lost add up."""
+
+    def __init__(self) -> None:
+        self.seen = Seen()
+        self._probes = Probes(self._take)
+        self._probes.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._probes.close()
+
+    def _take(self, raw: bytes) -> None:
+        self.seen.take(raw)
+
+    def begin(self, container_id: str) -> None:
+        self.seen = Seen()
+        self._probes.arm(container_id)
+
+    def end(self) -> Seen:
+        seen, probes = self.seen, self._probes
+        seen.capabilities = probes.capability_sets() or ()
+        seen.calls, seen.other_abi = probes.call_sets(), probes.other_abi_calls()
+        seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
+        return seen
+
+    def close(self) -> None:
+        self._probes.drain()
+
+    def features(self) -> dict[str, bool]:
+        """What works on some kernels only."""
+        return {
+            "cap_capable": kernel.read_btf().has_tracepoint("cap_capable"),
+            "capabilities": self._probes.capability_sets() is not None,
+        }
+
+
+def run(watch: Watch, case: Case, image: Path) -> tuple[int, Seen]:
+    """The exit code of a case's program and what was seen of it."""
+    container_id, other = secrets.token_hex(32), secrets.token_hex(32)
+    watch.begin(container_id)
+    cgroup = CGROUPS / PLACES[case.place].format(id=container_id, other=other)
+    cgroup.mkdir(parents=True)
+    root = _overlay(image, container_id)
+    output = os.memfd_create("output")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(case, cgroup, root, output)
+        except BaseException as problem:
+            print(f"cannot start {case.command}: {problem!r}", file=sys.stderr, flush=True)
+        os._exit(FAILED)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if case.place == "elsewhere":
+        time.sleep(0.5)  # nothing has to come
+    else:  # the end of the first process is the last that comes
+        until(lambda: any(ended.pid == pid for ended in watch.seen.exits), SECONDS)
+    seen = watch.end()
+    seen.output = os.pread(output, 1 << 20, 0).decode()
+    os.close(output)
+    return code, seen
+
+
+def _overlay(image: Path, name: str) -> Path:
+    """A root file system like Docker's. It stays mounted: what was told in this sitting is remembered by
+    device, and a new overlay must not get the number of an old one."""
+    upper, work, root = (SCRATCH / name / part for part in ("upper", "work", "root"))
+    for folder in (upper, work, root):
+        folder.mkdir(parents=True)
+    options = f"lowerdir={image},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", str(root)], check=True)
+    return root
+
+
+def _become(case: Case, cgroup: Path, root: Path, output: int) -> None:
+    """Turn this process into the container's program. No other program runs on the way: it would be taken for
+    that."""
+    _must(_libc.unshare, _CLONE_NEWNS)
+    _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+    os.chdir(root)
+    _mount("proc", "proc", "proc")
+    _mount("dev", "dev", "tmpfs")
+    Path("dev/shm").mkdir()
+    # tomoyo, where it is on, looks for the name that execveat(AT_EMPTY_PATH) makes up (until Linux 6.11, commit
+    # ada1986d0797)
+    Path("dev/fd").symlink_to("/proc/self/fd")
+    (cgroup / "cgroup.procs").write_text("0")
+    _must(_libc.syscall, calls.number_of("pivot_root"), b".", b".")
+    _must(_libc.umount2, b".", _MNT_DETACH)
+    os.chdir("/")
+    for number in (1, 2):
+        os.dup2(output, number)
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    for number, name in enumerate(CAPABILITIES[: last + 1]):
+        if name not in KEPT:
+            _must(_libc.prctl, _PR_CAPBSET_DROP, number, 0, 0, 0)
+    _filter_calls()
+    if case.user:
+        user, group = map(int, case.user.split(":"))
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+    os.execve(f"/bin/{case.command[0]}", [f"/bin/{case.command[0]}", *case.command[1:]], {"PATH": "/bin"})
+
+
+def _filter_calls() -> None:
+    rows = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *row) for row in _FILTER))
+    program = struct.pack("@HP", len(_FILTER), ctypes.addressof(rows))  # struct sock_fprog
+    _must(_libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program)
+
+
+def _mount(source: str, target: str, kind: str, flags: int = 0) -> None:
+    _must(_libc.mount, source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
+
+
+def _must(call: Callable[..., int], *arguments: Any) -> None:
+    if call(*arguments) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{os.strerror(code)}: {call.__name__}{arguments}")
+
+
+def passed_over() -> int:
+    """How often the kernel left one of this process's programs out, because it was running on that processor
+    already: `recursion_misses` of Linux 5.12 and later. The program itself cannot know."""
+    lines = [
+        line
+        for fd in Path("/proc/self/fdinfo").iterdir()
+        if fd.exists()
+        for line in fd.read_text().splitlines()
+    ]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("recursion_misses:"))
+
+
+def tell(**facts: Any) -> None:
+    """One line of output."""
+    print(json.dumps(facts), flush=True)
+
+
+def main() -> int:
+    """Everything that is asked for, or the reason why there is nothing to tell."""
+    archive, sittings = sys.argv[1], json.loads(sys.argv[2])
+    image = SCRATCH / "image"
+    image.mkdir()
+    subprocess.run(["tar", "-C", str(image), "-xf", archive], check=True)
+    for name in ("proc", "dev"):
+        (image / name).mkdir()
+    for number, sitting in enumerate(sittings):
+        begun = time.monotonic()
+        try:
+            watch = Watch()
+        except SlimtraceError as problem:
+            tell(failed=problem.message)
+            return 1
+        with watch:
+            if number == 0:
+                tell(kernel=platform.release(), features=watch.features())
+            loaded = time.monotonic()
+            for value in sitting:
+                case = codec.decode(Case, value)
+                code, seen = run(watch, case, image)
+                tell(case=value, code=code, seen=codec.encode(seen))
+            watch.close()
+            times = {"load": round(loaded - begun, 2), "run": round(time.monotonic() - loaded, 2)}
+            tell(sitting=number, passed_over=passed_over(), **times)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

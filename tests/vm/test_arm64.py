@@ -1,0 +1,110 @@
+"""The probes on arm64, where SLIMTRACE_VM_KERNELS names a kernel for it (kernels/README.md).
+
+arm64 has only the newer system calls, those that take a directory: the workloads are compiled to use them, and
+what is told is wanted with their names.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from host import test_probes
+from vm import foreign, recording
+from vm.cases import PLACED, SITTINGS, rows_of
+from vm.guest import Case
+from vm.kernels import chosen, obtain
+from vm.machine import Machine
+from vm.recording import Recording
+from workloads.harness import Seen, packed
+
+from slimtrace.engine import Launch
+from slimtrace.facts.events import FileUse, Origin, Phase
+
+KERNELS = chosen("arm64")
+if not KERNELS:
+    pytest.skip("SLIMTRACE_VM_KERNELS names no kernel for arm64", allow_module_level=True)
+
+pytestmark = pytest.mark.requires("vm-arm64")
+
+COMPILER = ("aarch64-linux-gnu-gcc", "-include", str(Path(__file__).with_name("newer_calls.h")))
+# As newer_calls.h has it.
+NEWER = {
+    "open": "openat", "creat": "openat", "stat": "newfstatat", "lstat": "newfstatat", "access": "faccessat",
+    "readlink": "readlinkat", "mkdir": "mkdirat", "mknod": "mknodat", "symlink": "symlinkat", "link": "linkat",
+    "rename": "renameat", "chmod": "fchmodat", "chown": "fchownat", "lchown": "fchownat", "utime": "utimensat",
+    "utimes": "utimensat", "futimesat": "utimensat", "unlink": "unlinkat", "rmdir": "unlinkat",
+}  # fmt: skip
+OLDER = {"openat": "open", "readlinkat": "readlink", "renameat": "rename"}
+
+test_deep_paths = test_probes.test_deep_paths
+test_more_names_than_the_kernel_follows = test_probes.test_more_names_than_the_kernel_follows
+test_two_threads = test_probes.test_two_threads
+test_forks = test_probes.test_forks
+test_execs = test_probes.test_execs
+test_listening_sockets = test_probes.test_listening_sockets
+test_calls_by_phase = test_probes.test_calls_by_phase
+test_a_refused_call_is_known = test_probes.test_a_refused_call_is_known
+
+
+@pytest.fixture(scope="module", params=KERNELS)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    root = foreign.root("arm64")
+    image = packed(tmp_path_factory.mktemp("workloads"), COMPILER, without={"compat"})
+    app = root / foreign.APP
+    shutil.copy(image, app)
+    at = Path("/") / foreign.APP
+    sittings = [sitting for sitting in SITTINGS if sitting[0].command != ("compat",)]
+    command = recording.guest("python3", at, at / image.name, sittings)
+    return recording.record(Machine(obtain(request.param), root=root), [*foreign.PREPARE, *command])
+
+
+@pytest.fixture
+def tag() -> str:
+    return ""
+
+
+@pytest.fixture(autouse=True)
+def _answered_from_the_recording(engine: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trace(*arguments: object, **options: object) -> Seen:
+        seen = engine.trace(*arguments, **options)
+        return replace(seen, uses=[replace(use, call=OLDER.get(use.call, use.call)) for use in seen.uses])
+
+    monkeypatch.setattr(test_probes, "trace", trace)
+
+
+def newer(uses: Iterable[FileUse]) -> list[FileUse]:
+    """By the newer calls' names, and what has become the same by that once: it is told once."""
+    return list(dict.fromkeys(replace(use, call=NEWER.get(use.call, use.call)) for use in uses))
+
+
+@pytest.mark.parametrize(("program", "user", "expected"), rows_of(test_probes.test_files))
+def test_files(engine: Recording, tag: str, program: str, user: str, expected: list[FileUse]) -> None:
+    code = 5 if program == "leaf" else 0
+    seen = test_probes.trace(engine, tag, program, launch=Launch(user=user), code=code)
+    assert newer(test_probes.told(seen)) == newer(expected)
+    assert (seen.lost, seen.unreadable, seen.other_abi, seen.cgroups) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(("place", "cgroups"), [("systemd", 1), ("nested", 2), ("elsewhere", 0)])
+def test_the_cgroup_is_found(engine: Recording, place: str, cgroups: int) -> None:
+    code, seen = engine.cases[Case(PLACED, place=place)]
+    assert (code, seen.cgroups) == (0, cgroups)
+    expected = [test_probes.STARTUP, *test_probes.CHROOTS] if cgroups else []
+    assert newer(replace(use, pid=0) for use in seen.uses) == newer(expected)
+
+
+def test_capabilities_by_verdict(engine: Recording) -> None:
+    (app,) = (
+        found
+        for found in engine.cases[Case(("capable",))][1].capabilities
+        if (found.phase, found.origin) == (Phase.APP, Origin.CONTAINER)
+    )
+    assert (app.granted, set(app.denied) - {"sys_admin"}) == (("chown",), {"sys_nice"})
+
+
+def test_nothing_is_left_out_or_complained_about(engine: Recording) -> None:
+    assert (engine.passed_over, engine.complaints) == (0, ())

@@ -1,0 +1,138 @@
+"""The probes on other kernels: what tests/host/test_probes.py wants of the kernel side here, wanted there.
+
+Those tests are run again, on facts that were recorded in a machine: `trace` is answered from the recording. One
+boot for each kernel records all. SLIMTRACE_VM_KERNELS chooses the kernels (kernels/README.md).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from host import test_probes
+from vm import recording
+from vm.cases import PLACED, SITTINGS
+from vm.guest import Case
+from vm.kernels import chosen, obtain
+from vm.machine import Machine
+from vm.recording import CHECKOUT, Recording
+from workloads.harness import packed
+
+from slimtrace.facts.events import Origin, Phase
+
+KERNELS = chosen("amd64")
+if not KERNELS:
+    pytest.skip("SLIMTRACE_VM_KERNELS names no kernel for amd64", allow_module_level=True)
+
+pytestmark = pytest.mark.requires("vm", "cc")
+
+test_files = test_probes.test_files
+test_deep_paths = test_probes.test_deep_paths
+test_more_names_than_the_kernel_follows = test_probes.test_more_names_than_the_kernel_follows
+test_two_threads = test_probes.test_two_threads
+test_forks = test_probes.test_forks
+test_execs = test_probes.test_execs
+test_listening_sockets = test_probes.test_listening_sockets
+test_calls_by_phase = test_probes.test_calls_by_phase
+test_a_refused_call_is_known = test_probes.test_a_refused_call_is_known
+test_another_abi_is_not_taken_for_native = test_probes.test_another_abi_is_not_taken_for_native
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packed(tmp_path_factory.mktemp("workloads"))
+
+
+@pytest.fixture(scope="module", params=KERNELS)
+def engine(request: pytest.FixtureRequest, image: Path) -> Recording:
+    """In the engine's place, so that the tests of tests/host find it: all that one kernel told."""
+    command = recording.guest(sys.executable, CHECKOUT, image, SITTINGS)
+    return recording.record(Machine(obtain(request.param)), command)
+
+
+@pytest.fixture
+def tag() -> str:
+    return ""
+
+
+@pytest.fixture(autouse=True)
+def _answered_from_the_recording(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    if "engine" in request.fixturenames:
+        monkeypatch.setattr(test_probes, "trace", request.getfixturevalue("engine").trace)
+    yield
+
+
+@pytest.mark.parametrize(("place", "cgroups"), [("systemd", 1), ("nested", 2)])
+def test_the_cgroup_is_found(engine: Recording, place: str, cgroups: int) -> None:
+    code, seen = engine.cases[Case(PLACED, place=place)]
+    assert (code, seen.cgroups) == (0, cgroups)
+    assert test_probes.told(seen) == test_probes.CHROOTS
+
+
+def test_another_cgroup_is_left_alone(engine: Recording) -> None:
+    code, seen = engine.cases[Case(PLACED, place="elsewhere")]
+    assert (code, seen.events) == (0, 0)
+
+
+def test_no_call_of_a_program_is_left_out(engine: Recording) -> None:
+    """A loss that no program can count."""
+    assert engine.passed_over == 0
+
+
+def test_the_kernel_does_not_complain(engine: Recording) -> None:
+    assert engine.complaints == ()
+
+
+def test_capabilities_by_verdict(engine: Recording) -> None:
+    """By the tracepoint or, where there is none, by a kprobe. That one does not see what the kernel asks in
+    passing, from within the same file: the sys_admin of every process that maps memory."""
+    seen = engine.trace(engine, "", "capable")
+    (app,) = (
+        found for found in seen.capabilities if (found.phase, found.origin) == (Phase.APP, Origin.CONTAINER)
+    )
+    in_passing = ("sys_admin",) if engine.features["cap_capable"] else ()
+    assert (app.granted, app.denied) == (("chown",), (*in_passing, "sys_nice"))
+
+
+# One kernel is enough for what follows.
+first_kernel = pytest.mark.parametrize("kernel", KERNELS[:1])
+OPENS = Case(("opens",))
+
+
+@pytest.fixture
+def command(image: Path) -> list[str]:
+    """Records one workload."""
+    return recording.guest(sys.executable, CHECKOUT, image, [[OPENS]])
+
+
+@first_kernel
+def test_without_kprobes(kernel: str, command: list[str]) -> None:
+    """As where CONFIG_KPROBES is not set: only the capabilities are unknown, unless they have a tracepoint."""
+    hidden = 'mount -t tmpfs none /sys/bus/event_source/devices && exec "$@"'
+    told = recording.record(Machine(obtain(kernel)), ["sh", "-c", hidden, "sh", *command])
+    code, seen = told.cases[OPENS]
+    assert (code, test_probes.told(seen)) == (0, test_probes.OPENS)
+    assert told.features["capabilities"] is told.features["cap_capable"]
+
+
+@first_kernel
+def test_locked_down_for_integrity(kernel: str, command: list[str]) -> None:
+    told = recording.record(Machine(obtain(kernel), ("lockdown=integrity",)), command)
+    code, seen = told.cases[OPENS]
+    assert (code, test_probes.told(seen)) == (0, test_probes.OPENS)
+    assert told.features["capabilities"]
+
+
+@first_kernel
+def test_locked_down_for_confidentiality(kernel: str, command: list[str]) -> None:
+    """Then no program may read the kernel's memory, and there is nothing to be done but say so."""
+    outcome = recording.run(Machine(obtain(kernel), ("lockdown=confidentiality",)), command)
+    said = json.loads(outcome.output)["failed"]
+    assert outcome.code == 1
+    assert said.startswith("cannot load the BPF programs: ")
+    assert "bpf_probe_read_kernel" in said
