@@ -81,7 +81,7 @@ MOMENTS: dict[str, Moment] = {
     "assemble": told("describe "),
     "write layer": layer(0.3),
     "load image": layer(1.0),
-    "loading image": after(0.3, layer(1.0)),
+    "loading image": after(0.1, layer(1.0)),
     "image is there": lambda corner, _build: slim_id(corner) not in ("", corner.before),
     "write artifacts": lambda corner, _build: any(corner.artifacts.parent.glob(".artifacts.*")),
     "tell": lambda corner, _build: corner.artifacts.exists(),
