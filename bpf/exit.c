@@ -78,7 +78,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (!result && shape->outcome == OUTCOME_SOMETHING)
 		return 0;
-	struct job *job = current_job();
+	struct job *job = current_job(OF_CALL);
 	if (!job)
 		return 0;
 	take_arguments(job, regs, abi);
@@ -116,7 +116,6 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	job->second_name = 0;
 	job->walks = 0;
 	job->standing = now;
-	job->ring.known = 0;
 	if (shape->act == ACT_DESCRIPTOR)
 		steps.call(ctx, STEP_DESCRIPTOR);
 	else if (shape->act == ACT_SOCKET)

@@ -49,7 +49,7 @@ static __always_inline void begin_record(struct job *job, u32 flags)
 }
 
 /* A text of `asked` bytes and what it is relative to are known: walk, unless it was told before. */
-static __always_inline int tell_name(struct bpf_raw_tracepoint_args *ctx, struct job *job, u32 asked)
+static __always_inline int tell_name(struct bpf_raw_tracepoint_args *ctx, struct job *job, u32 of, u32 asked)
 {
 	job->based = job->base.dentry != 0;
 	u64 base = job->based ? identity(&job->base, job->base_name) : 0;
@@ -59,7 +59,7 @@ static __always_inline int tell_name(struct bpf_raw_tracepoint_args *ctx, struct
 	job->cursor = asked;
 	job->base_done = 0;
 	walk_next(job, &job->base);
-	steps.call(ctx, STEP_WALK);
+	steps.call(ctx, STEP_WALK + of);
 	count_loss(LOST_RECORD);
 	return 0;
 }
@@ -126,7 +126,7 @@ static __always_inline int tell_descriptor(struct bpf_raw_tracepoint_args *ctx, 
 
 int take_descriptor(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct job *job = current_job();
+	struct job *job = current_job(OF_CALL);
 	if (!job)
 		return 0;
 	struct call_shape *shape = shape_of(&job->record);
@@ -174,7 +174,7 @@ static __always_inline u64 path_in_address(struct job *job, struct call_shape *s
  * time for its own sake, a second time for the other name of rename, link and their kin. */
 int take_name(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct job *job = current_job();
+	struct job *job = current_job(OF_CALL);
 	if (!job)
 		return 0;
 	struct path_record *record = &job->record;
@@ -220,7 +220,7 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (shape->places && job->result == 0)
 		depart(job, shape->places);
-	tell_name(ctx, job, asked);
+	tell_name(ctx, job, OF_CALL, asked);
 	if (job->names_left) /* this name is old, the other may not be */
 		steps.call(ctx, STEP_NAME);
 	return 0;

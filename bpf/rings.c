@@ -6,7 +6,7 @@ BPF_ARRAY(rings, struct ring_shape, 256); /* by operation, filled from slimtrace
 
 int take_ring_name(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct job *job = current_job();
+	struct job *job = current_job(OF_RING);
 	if (!job)
 		return 0;
 	int second = job->second_name;
@@ -20,7 +20,7 @@ int take_ring_name(struct bpf_raw_tracepoint_args *ctx)
 	if (length > 1) {
 		begin_record(job, 0);
 		if (relate(job, current_task(), dirfd_at ? PEEK(u32, request, dirfd_at) : AT_THE_CWD))
-			tell_name(ctx, job, (length - 1) & (TEXT_SIZE - 1));
+			tell_name(ctx, job, OF_RING, (length - 1) & (TEXT_SIZE - 1));
 	} else {
 		count_loss(LOST_TEXT);
 	}
@@ -29,6 +29,15 @@ int take_ring_name(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+int walk_of_ring(struct bpf_raw_tracepoint_args *ctx)
+{
+	return walk(ctx, OF_RING);
+}
+
+int finish_ring(struct bpf_raw_tracepoint_args *ctx)
+{
+	return finish(ctx, OF_RING);
+}
 #endif
 
 /* The tracepoint has had several names and arguments; slimtrace/observe/kernel.py finds them in the BTF. */
@@ -46,7 +55,7 @@ int on_io_uring(struct bpf_raw_tracepoint_args *ctx)
 	mark(RING_ROWS + origin_of(standing) * 3 + phase_of(standing), operation);
 #ifdef RING_REQUEST
 	struct ring_shape *shape = rings.lookup(&operation);
-	struct job *job = current_job();
+	struct job *job = current_job(OF_RING);
 	if (phase_of(standing) != PHASE_APP || !shape || !shape->known || !job)
 		return 0;
 	job->ring = *shape;

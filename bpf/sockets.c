@@ -32,7 +32,7 @@ static __always_inline void tell_socket(struct job *job, struct socket_record *r
 /* socket(2) and socketpair(2). */
 int take_socket(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct job *job = current_job();
+	struct job *job = current_job(OF_CALL);
 	if (!job)
 		return 0;
 	struct socket_record record = {

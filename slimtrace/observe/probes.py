@@ -6,10 +6,12 @@ bcc is imported when a Probes object is made, never before: everything that does
 import ctypes
 import mmap
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -45,8 +47,20 @@ TRACEPOINTS = (
     "sched_process_exit",
     "sys_exit",
 )
+_IN_INTERRUPTS = frozenset(("inet_sock_set_state",))
 # Tail-called programs, in the order of enum step in bpf/paths.c.
-STEPS = ("take_name", "take_descriptor", "take_socket", "take_ring_name", "walk", "finish")
+STEPS = (
+    "take_name",
+    "take_descriptor",
+    "take_socket",
+    "take_ring_name",
+    "walk_of_call",
+    "walk_of_exec",
+    "walk_of_ring",
+    "finish_call",
+    "finish_exec",
+    "finish_ring",
+)
 RING_BYTES = 16 << 20  # a power of two; 16 MiB hold about 100,000 file records
 TOLD_SETS = 1 << 17  # sets of four facts that the kernel remembers, 8 MiB; a power of two
 POLL_MS = 40  # the longest that a file waits in the ring
@@ -83,7 +97,7 @@ def source(way: "Way") -> str:
     """The one translation unit: bpf/'s files in order, each with its own line numbers for the compiler's
     messages."""
     folder = data.folder("bpf")
-    names = [*SOURCES, *((RINGS,) if way.rings else ())]
+    names = [*SOURCES, *((RINGS,) if way.rings is not Rings.UNSEEN else ())]
     names += ("capabilities.h", way.capabilities) if way.capabilities else ()
     return "\n".join(f'#line 1 "{name}"\n{(folder / name).read_text()}' for name in names)
 
@@ -103,13 +117,22 @@ def constants(btf: kernel.Btf) -> dict[str, int]:
     return found
 
 
+class Rings(Enum):
+    """How io_uring's requests are seen: not at all, by their operation alone, or with the names of their
+    files."""
+
+    UNSEEN = "unseen"
+    COUNTED = "counted"
+    NAMED = "named"
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """One of the ways to see: with plain loads (bpf/kernel.h, TYPED), with io_uring's requests, and how
     capabilities are seen."""
 
     typed: bool
-    rings: bool
+    rings: Rings
     capabilities: str
 
 
@@ -122,8 +145,11 @@ def ways(btf: kernel.Btf) -> Iterator[Way]:
     elif _KPROBES.exists():
         capabilities.insert(0, BY_KPROBE)
     typed = [True, False] if all(map(btf.has_function, _TYPED_HELPERS)) else [False]
-    with_rings = [True, False] if kernel.ring_constants(btf)[0] else [False]
-    return map(Way, *zip(*product(typed, with_rings, capabilities), strict=True))
+    with_rings = [Rings.UNSEEN]
+    tracepoint, known = kernel.ring_constants(btf)
+    if tracepoint:
+        with_rings.insert(0, Rings.NAMED if "RING_REQUEST" in known else Rings.COUNTED)
+    return (Way(*each) for each in product(typed, with_rings, capabilities))
 
 
 class Probes:
@@ -151,14 +177,14 @@ class Probes:
         refusal = SlimtraceError("internal error: no way to load", exit_code=Exit.INTERNAL)
         with _captured_stderr() as said:
             for way in ways(btf):
-                ring = kernel.ring_constants(btf)[1] if way.rings else {}
+                ring = {} if way.rings is Rings.UNSEEN else kernel.ring_constants(btf)[1]
                 flags = kernel.defines(values | ring | {"TYPED": int(way.typed)})
                 loaded = None
                 try:
                     loaded = self._bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
                     self._link_steps(loaded, way)
                     self._fill_calls(loaded)
-                    if way.rings:
+                    if way.rings is Rings.NAMED:
                         self._fill_rings(loaded, btf)
                     self._attach(loaded, way, btf)
                     return loaded, way
@@ -180,10 +206,14 @@ class Probes:
         wanted = [(name, f"on_{name}") for name in TRACEPOINTS]
         if way.capabilities == BY_TRACEPOINT:
             wanted.insert(0, ("cap_capable", "on_cap_capable"))
-        if way.rings:
+        if way.rings is not Rings.UNSEEN:
             wanted.insert(0, (kernel.ring_constants(btf)[0], "on_io_uring"))
         for tracepoint, program in wanted:
             bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
+        # an interrupt may come while one of the others runs, of which it tells nothing
+        self._programs = [
+            bpf.funcs[f"on_{name}".encode()].fd for name in TRACEPOINTS if name not in _IN_INTERRUPTS
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -196,7 +226,7 @@ class Probes:
     def _link_steps(self, bpf: Any, way: Way) -> None:
         table = bpf[b"steps"]
         for index, name in enumerate(STEPS):
-            if name != "take_ring_name" or way.rings:
+            if "ring" not in name or way.rings is Rings.NAMED:
                 program = bpf.load_func(name.encode(), self._bcc.BPF.RAW_TRACEPOINT)
                 table[ctypes.c_int(index)] = ctypes.c_int(program.fd)
 
@@ -302,8 +332,10 @@ class Probes:
             ) from self._failure
 
     def lost(self) -> int:
-        """Records that could not be handed over."""
-        return int(self._bpf[b"losses"][ctypes.c_int(0)].value)
+        """Records that could not be handed over, and programs that the kernel left out because another process
+        was in the same one on that processor (possible from Linux 7.0 on, see bpf/paths.c; since 5.12 it counts
+        them). Of the latter some may have been strangers'."""
+        return int(self._bpf[b"losses"][ctypes.c_int(0)].value) + sum(map(_left_out, self._programs))
 
     def unreadable(self) -> int:
         """Calls that reached for a path whose text could not be read."""
@@ -371,6 +403,12 @@ class Probes:
         self._bpf.cleanup()
 
 
+def _left_out(program: int) -> int:
+    """How often the kernel did not run a program because it ran already (bpf_prog_show_fdinfo)."""
+    found = re.search(r"^recursion_misses:\s*(\d+)", Path(f"/proc/self/fdinfo/{program}").read_text(), re.M)
+    return int(found[1]) if found else 0
+
+
 class _Shared:
     """A map that the kernel shares with us (BPF_F_MMAPABLE), as an array of `letter`s (struct(3)). A word is
     read and written whole, beside the programs that do the same."""
@@ -411,6 +449,11 @@ _TRIES = {
     "kprobe": "int attempt(void *ctx) { return 0; }",
     "ring_buffer": """BPF_RINGBUF_OUTPUT(events, 8);
         int attempt(void *ctx) { u64 x = 1; events.ringbuf_output(&x, sizeof(x), 0); return 0; }""",
+    "kernel_reads": """int attempt(void *ctx) { u64 x = 0;
+        bpf_probe_read_kernel(&x, sizeof(x), (void *)bpf_get_current_task()); return x; }""",
+    "plain_loads": """int attempt(void *ctx) { u64 x;
+        u64 registers = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
+        asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
     "fentry": "KFUNC_PROBE({name}) { return 0; }",
     "lsm": "LSM_PROBE({name}) { return 0; }",
 }
@@ -418,12 +461,19 @@ _TRIES = {
 
 def try_program(kind: str, name: str) -> str:
     """Load and attach a program that does nothing, as doctor's TryProgram: "" if that worked, else why not.
-    Kinds: import, raw_tracepoint, kprobe, ring_buffer, fentry, lsm."""
+    Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, fentry,
+    lsm."""
     try:
         bcc = _import_bcc()
     except SlimtraceError as missing:
         return missing.message
     if kind == "import":
+        return ""
+    if kind == "tracer":
+        try:
+            Probes(lambda record: None).close()
+        except SlimtraceError as refused:
+            return refused.message
         return ""
     with _captured_stderr() as said:
         try:
@@ -433,7 +483,7 @@ def try_program(kind: str, name: str) -> str:
                     bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=b"attempt")
                 elif kind == "kprobe":
                     bpf.attach_kprobe(event=name.encode(), fn_name=b"attempt")
-                elif kind == "ring_buffer":
+                elif kind in ("ring_buffer", "kernel_reads", "plain_loads"):
                     bpf.load_func(b"attempt", bcc.BPF.RAW_TRACEPOINT)
             finally:
                 bpf.cleanup()

@@ -33,7 +33,7 @@ from slimtrace.observe.attach import Target, cgroup_id, directories, held, proce
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
 from slimtrace.observe.plan import Plan, Until
-from slimtrace.observe.probes import Probes
+from slimtrace.observe.probes import Probes, Rings
 from slimtrace.observe.run import News, Run, enter_pressed
 from slimtrace.reason.report import Probe
 
@@ -238,7 +238,7 @@ class Recorder:
             text = f"it did more than {MAX_FACTS} different things: {self._dropped} of them were not kept"
             doubts.append(Doubt("flood", text))
         call_sets = probes.call_sets()
-        doubts += doubtful_rings(call_sets, probes.way.rings, probes.unnamed_operations())
+        doubts += doubtful_rings(call_sets, probes.way.rings is not Rings.UNSEEN, probes.unnamed_operations())
         return Trace(
             uses=tuple(self._uses),
             execs=tuple(self._execs),

@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from slimtrace import store
 from slimtrace.errors import Exit
+from slimtrace.facts.events import (
+    CallSet,
+    CapabilitySet,
+    Doubt,
+    Exec,
+    FileUse,
+    Listen,
+    Mount,
+    Socket,
+    Trace,
+    Use,
+)
 from slimtrace.reason.report import SCHEMA, Report
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +49,19 @@ def test_the_fields_of_the_report_are_documented() -> None:
     missing = {field.name for field in fields(Report)} - documented
     assert not missing
     assert f"This is schema {SCHEMA}." in report
+
+
+def test_the_fields_of_a_capture_are_documented() -> None:
+    text = (ROOT / "docs/captures.md").read_text()
+    documented = set(re.findall(r"`(\w+)`", text))
+    kinds = (Trace, FileUse, Exec, Listen, Socket, CallSet, CapabilitySet, Mount, Doubt)
+    missing = {f"{kind.__name__}.{field.name}" for kind in kinds for field in fields(kind)} - {
+        f"{kind.__name__}.{name}" for kind in kinds for name in documented
+    }
+    assert not missing
+    assert {f"`{use}`" for use in Use} <= set(re.findall(r"`\w+`", text))
+    assert f"This is schema {store.SCHEMA};" in text
+    assert all(f"`{name}`" in text for name in store.FILES)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

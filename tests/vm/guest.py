@@ -104,7 +104,7 @@ class Watch:
     def end(self) -> Seen:
         seen, probes = self.seen, self._probes
         seen.capabilities = probes.capability_sets() or ()
-        seen.calls, seen.other_abi = probes.call_sets(), probes.other_abi_calls()
+        seen.calls = probes.call_sets()
         seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
         return seen
 
