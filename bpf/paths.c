@@ -12,7 +12,8 @@
 #define TEXT_SIZE 4096      /* PATH_MAX */
 #define STRINGS_SIZE 16384  /* a power of two: the cursor is masked with it */
 #define CURSOR_MASK (STRINGS_SIZE - 1)
-#define WALK_NAMES 160 /* names that one call of walk() takes */
+#define WALK_NAMES 160 /* names that one step of a walk takes */
+#define WALK_FEWER_NAMES 48 /* where a path of 1,024 names is enough: a verifier takes its time for each */
 #define MOST_WALKS 28 /* of them for one system call: two paths of 2,048 names, as many as fit into 4,095 bytes */
 
 /* Whose job: a system call's, an execve's, an io_uring request's. Each has memory and steps of its own. From Linux 7.0
@@ -185,7 +186,7 @@ static __always_inline int append_name(struct job *job, u32 cursor, kernel_ptr d
 }
 
 /* Appends the names from job->dentry upwards, leaf first. */
-static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 of)
+static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 of, int names)
 {
 	struct job *job = current_job(of);
 	if (!job)
@@ -197,7 +198,7 @@ static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 of)
 	int at_root = 0;
 	struct name_and_parent found = {};
 #pragma clang loop unroll(disable)
-	for (int turn = 0; turn < WALK_NAMES; turn++) {
+	for (int turn = 0; turn < names; turn++) {
 		read_dentry(&found, dentry);
 		if (dentry == top || dentry == found.parent) {
 			kernel_ptr above = PEEK(u64, mount, AT_MOUNT_PARENT);
@@ -302,12 +303,12 @@ static __always_inline int finish(struct bpf_raw_tracepoint_args *ctx, u32 of)
 
 int walk_of_call(struct bpf_raw_tracepoint_args *ctx)
 {
-	return walk(ctx, OF_CALL);
+	return walk(ctx, OF_CALL, WALK_NAMES);
 }
 
 int walk_of_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-	return walk(ctx, OF_EXEC);
+	return walk(ctx, OF_EXEC, WALK_FEWER_NAMES);
 }
 
 int finish_call(struct bpf_raw_tracepoint_args *ctx)

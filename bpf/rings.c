@@ -31,7 +31,7 @@ int take_ring_name(struct bpf_raw_tracepoint_args *ctx)
 
 int walk_of_ring(struct bpf_raw_tracepoint_args *ctx)
 {
-	return walk(ctx, OF_RING);
+	return walk(ctx, OF_RING, WALK_FEWER_NAMES);
 }
 
 int finish_ring(struct bpf_raw_tracepoint_args *ctx)

@@ -24,6 +24,7 @@ SITTINGS = [
         *(Case((name,), user) for name, user, _ in rows_of(test_probes.test_files) if name != "leaf"),
         *(Case(("deep", str(count), str(width))) for count, width, _ in rows_of(test_probes.test_deep_paths)),
         Case(("deep", "3001", "1")),
+        Case(("descriptors",), cap_add=test_probes.LOOKS_BY_HANDLE),
         Case(("threads",)),
         Case(("forks",)),
         Case(("execs",)),
@@ -34,4 +35,6 @@ SITTINGS = [
     [Case(("capable",))],
     [Case(("clones",))],
     [Case(("compat",))],
+    [Case(("x32",))],
+    [Case(("rings",))],
 ]

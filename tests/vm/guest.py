@@ -34,7 +34,7 @@ from slimtrace import codec
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import CAPABILITIES
 from slimtrace.observe import calls, kernel
-from slimtrace.observe.probes import Probes
+from slimtrace.observe.probes import Probes, Rings
 
 SCRATCH = Path("/run/scratch")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -70,11 +70,12 @@ _FILTER = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One workload in a container; `user` is UID:GID as Docker takes it."""
+    """One workload in a container; `user` is UID:GID and `cap_add` what Docker takes by these names."""
 
     command: tuple[str, ...]
     user: str = ""
     place: str = "plain"
+    cap_add: tuple[str, ...] = ()
 
 
 class Watch:
@@ -116,6 +117,8 @@ class Watch:
         return {
             "cap_capable": kernel.read_btf().has_tracepoint("cap_capable"),
             "capabilities": self._probes.capability_sets() is not None,
+            "plain loads": self._probes.way.typed,
+            "io_uring by name": self._probes.way.rings is Rings.NAMED,
         }
 
 
@@ -176,7 +179,7 @@ def _become(case: Case, cgroup: Path, root: Path, output: int) -> None:
         os.dup2(output, number)
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for number, name in enumerate(CAPABILITIES[: last + 1]):
-        if name not in KEPT:
+        if name not in KEPT and name.upper() not in case.cap_add:
             _must(_libc.prctl, _PR_CAPBSET_DROP, number, 0, 0, 0)
     _filter_calls()
     if case.user:

@@ -33,7 +33,8 @@ class Recording:
 
     def trace(self, _: object, __: object, *command: str, launch: Launch | None = None, code: int = 0) -> Seen:
         """As workloads.harness.trace, from what is recorded."""
-        case = Case(command, launch.user if launch else "")
+        launch = launch or Launch()
+        case = Case(command, launch.user, cap_add=launch.cap_add)
         assert case in self.cases, f"{case} has to be added to tests/vm/cases.py"
         ended, seen = self.cases[case]
         assert ended == code, f"{command} ended with {ended}: {seen.output}"

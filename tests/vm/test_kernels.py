@@ -39,6 +39,9 @@ test_listening_sockets = test_probes.test_listening_sockets
 test_calls_by_phase = test_probes.test_calls_by_phase
 test_a_refused_call_is_known = test_probes.test_a_refused_call_is_known
 test_another_abi_is_not_taken_for_native = test_probes.test_another_abi_is_not_taken_for_native
+test_x32_is_told_by_its_number = test_probes.test_x32_is_told_by_its_number
+test_files_by_descriptor = test_probes.test_files_by_descriptor
+test_sockets = test_probes.test_sockets
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,12 @@ def _answered_from_the_recording(
     if "engine" in request.fixturenames:
         monkeypatch.setattr(test_probes, "trace", request.getfixturevalue("engine").trace)
     yield
+
+
+def test_io_uring(engine: Recording, tag: str) -> None:
+    if not engine.features["io_uring by name"]:
+        pytest.skip("the BTF of this kernel does not tell where a request has its names")
+    test_probes.test_io_uring(engine, tag)
 
 
 @pytest.mark.parametrize(("place", "cgroups"), [("systemd", 1), ("nested", 2)])
