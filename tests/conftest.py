@@ -85,6 +85,8 @@ FEATURES: dict[str, Callable[[], str]] = {
     "docker": _docker,
     "images": _images,
     "cc": lambda: _command("gcc"),
+    "runc": lambda: _command("runc"),
+    "crun": lambda: _command("crun"),
     "strace": lambda: _command("strace"),
     "vagrant": lambda: _command("vagrant"),
     "apparmor-parser": lambda: _command("apparmor_parser"),

@@ -54,7 +54,7 @@ installed() {
 wanted="python3-bpfcc python3-venv libseccomp2 iproute2 iptables procps
     gcc libc6-dev mmdebstrap debian-archive-keyring ca-certificates"
 if [ "$mode" = test ]; then
-    wanted="$wanted apparmor strace tmux"
+    wanted="$wanted apparmor strace tmux crun"
     # tests/vm boots other kernels; the last four unpack them and make the guest's disk.
     wanted="$wanted qemu-system-x86 busybox-static kmod zstd xz-utils e2fsprogs"
 fi

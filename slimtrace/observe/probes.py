@@ -269,18 +269,19 @@ class Probes:
             raise ValueError(f"container id too short: {container_id!r}")
         self._set_session(armed=1, needle=needle)
 
-    def adopt(self, cgroups: Iterable[int]) -> None:
+    def adopt(self, cgroups: Iterable[int], running: bool = True) -> None:
         """Watch cgroups that are there already (ids as bpf_get_current_cgroup_id gives them), and those that
-        come to be below them. Call `adopt_processes` next: until then their processes are taken for the
-        runtime's."""
-        self._set_session(armed=1, started=1)
+        come to be below them. Where a program is `running` there, whoever comes in later is an exec; else a
+        container is about to be started. Call `adopt_processes` next: until then nothing of them is seen."""
+        self._set_session(armed=1, started=int(running))
         for cgroup in cgroups:
             self._bpf[b"scope"][ctypes.c_ulonglong(cgroup)] = ctypes.c_ubyte(1)
 
     def adopt_processes(self, pids: Iterable[int]) -> None:
-        """Take these processes for the container's own program."""
+        """Take these processes for the container's own program, but for those that have just come in."""
         for pid in pids:
-            self._words[pid] = wire.standing_word(Phase.APP, Origin.CONTAINER)
+            if self.standing(pid) is None:
+                self._words[pid] = wire.standing_word(Phase.APP, Origin.CONTAINER)
 
     def standing(self, pid: int) -> tuple[Phase, Origin] | None:
         """How far a process has come and by which door; None for one that is not watched."""

@@ -39,6 +39,8 @@ from slimtrace.reason.report import Probe
 
 NEWEST = 10
 MAX_FACTS = 250_000  # files used and programs run; a find over a whole 1 GB image tells some 60,000
+LOOK_SECONDS = 0.1  # between two looks at what runs in a cgroup
+MOUNTS_OF = 64  # processes whose mounts are looked at: those of one container have the same
 RUN_DIGITS = 10  # hex digits of the container's id that number the recording
 
 
@@ -181,35 +183,48 @@ class Recorder:
             engine.remove(container)
 
     def watch(self, target: Target, until: Until, stop: Event, note: Callable[[str], None]) -> Outcome:
-        """Watch what runs in a cgroup already, until `until` says so, `stop` is set, or nothing runs there any
-        more. It is left as it is."""
+        """Watch what runs in a cgroup, or what is started there, until `until` says so, `stop` is set, or
+        nothing runs there any more. It is left as it is."""
         if self._probes is None:
             self.load()
         assert self._probes is not None
         self._run = cgroup_id(target.directory)
         self._probes.start()
-        self._probes.adopt(cgroup_id(directory) for directory in directories(target))
-        known: set[int] = set()
+        running = bool(processes(target))
+        self._probes.adopt(map(cgroup_id, directories(target)), running)
         mounts = list(RUNTIME_MOUNTS)
-        while fresh := set(processes(target)) - known:  # again for those forked meanwhile
-            self._probes.adopt_processes(fresh)
-            known |= fresh
+        known = self._adopt(target) if running else set()
         for pid in sorted(known):
             mounts += mounted(pid)
             self._take_held(pid)
         note(f"attached to {len(known)} processes")
         begun = time.monotonic()
-        while not stop.wait(0.1) and processes(target):
+        while not stop.wait(LOOK_SECONDS):
+            alive = processes(target)
+            if not alive and (running or self._first):
+                break
+            for pid in set(alive[:MOUNTS_OF]) - known:
+                mounts += mounted(pid)
+                known.add(pid)
             if until.mode == "seconds" and time.monotonic() - begun >= until.seconds:
                 break
             if until.mode == "enter" and enter_pressed(sys.stdin):
                 break
         unfinished = {pid: waiting(pid) for pid in processes(target)}
         self._probes.drain()
-        doubt = Doubt("attached", "it ran before the recording began: what it opened and closed is not known")
-        trace = self._trace(mounts, [doubt], ())
+        text = "it ran before the recording began: what it opened and closed is not known"
+        trace = self._trace(mounts, [Doubt("attached", text)] if running else [], ())
         trace = replace(trace, calls=with_waiting(trace.calls, unfinished, self._probes.standing))
         return Outcome(trace, (), self._events, None, None, 0.0)
+
+    def _adopt(self, target: Target) -> set[int]:
+        """Take what runs there for the container's program; again for those forked meanwhile."""
+        assert self._probes is not None
+        known: set[int] = set()
+        while fresh := set(processes(target)) - known:
+            self._probes.adopt_processes(fresh)
+            known |= fresh
+        return known
 
     def _take_held(self, pid: int) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Capture
-from slimtrace.facts.events import Doubt, Phase
+from slimtrace.facts.events import Abi, Doubt, Phase
 from slimtrace.facts.feature import FeatureResult, missing
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
@@ -144,7 +144,8 @@ def _run_command(report: Report) -> str:
 
 def _captured(capture: Capture, folder: Path) -> list[Section]:
     trace = capture.trace
-    calls = {name for group in trace.calls if group.phase is Phase.APP for name in group.calls}
+    program = (group for group in trace.calls if group.phase is Phase.APP and group.abi is not Abi.RING)
+    calls = {name for group in program for name in group.calls}
     programs = dict.fromkeys(execution.asked for execution in trace.execs)
     rows = [
         row("image", capture.image.reference),

@@ -121,7 +121,8 @@ def quoted(path: str) -> str:
 
 
 def _network(capture: Capture) -> Iterator[str]:
-    calls = {name for group in capture.trace.calls for name in group.calls}
+    groups = capture.trace.calls  # io_uring's requests among them: it makes sockets too
+    calls = {name for group in groups for name in group.calls}
     if calls & {"socket", "socketpair", "socketcall"} or not calls:
         # netlink: the resolver and getifaddrs(3) ask the kernel for addresses by it.
         yield from (f"  network {family},\n" for family in ("inet", "inet6", "unix", "netlink"))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from slimtrace.facts.events import CallSet, Origin, Phase
+from slimtrace.facts.events import Abi, CallSet, Origin, Phase
 from slimtrace.reason.dockercalls import ALLOWED, CONDITIONS
 
 EPERM = 1
@@ -87,7 +87,7 @@ def who(calls: Iterable[CallSet], healthcheck: bool = False) -> tuple[AllowedCal
     not among them: the program got on without it, or ran with more privileges than a profile is for."""
     found: dict[str, list[str]] = {}
     measured = False
-    for group in sorted(calls, key=lambda group: (group.origin, -group.phase)):
+    for group in sorted(calls, key=lambda group: (group.origin, -group.phase, group.abi)):
         reason = _reason(group, healthcheck)
         measured |= group.phase is Phase.FILTERED and bool(group.calls)
         for name in group.calls if reason else ():
@@ -131,6 +131,8 @@ def reasons_text(calls: Iterable[AllowedCall]) -> str:
 
 
 def _reason(group: CallSet, healthcheck: bool) -> str:
+    if group.abi is Abi.RING:  # requests, which no filter sees
+        return ""
     match group.phase, group.origin:
         case Phase.APP, Origin.CONTAINER:
             return CONTAINER

@@ -73,7 +73,7 @@ def test_a_capture_is_readable_without_root(
     for path in (tmp_path / "capture").iterdir():
         assert path.stat().st_mode & 0o444 == 0o444
     first = (tmp_path / "capture" / "capture.json").read_text().lstrip("{ \n")
-    assert first.startswith('"schema": 1')
+    assert first.startswith(f'"schema": {store.SCHEMA}')
 
 
 def test_two_captures_merged_hold_what_both_saw(
@@ -95,6 +95,29 @@ def test_two_captures_merged_hold_what_both_saw(
     assert made.returncode == 0, made.stderr
     assert docker("run", "--rm", tag, "-n", "1+1").strip() == "2"
     assert docker("run", "--rm", "--entrypoint", "cat", tag, "/etc/debian_version").strip()
+
+
+def test_merged_captures_give_what_one_long_run_gives(
+    slimtrace: Program, image: Callable[[str], str], name_for_slim: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The same work in two halves and in one: the same image, byte for byte."""
+    halves = {"one": "jq -n 17; true", "two": "true; cat /etc/debian_version; cd /usr/share && ls"}
+    works = {**halves, "long": "; ".join(halves.values())}
+    for name, work in works.items():
+        words = ("record", image("jq"), "--entrypoint", "/bin/sh", "--cmd", f"-c '{work}'", "-o", name)
+        recorded = slimtrace(*words, cwd=tmp_path)
+        assert recorded.returncode == 0, recorded.stderr
+    assert slimtrace("merge", "two", "one", "-o", "both", cwd=tmp_path).returncode == 0
+    made = {}
+    for name, sources in {"long": ("long",), "merged": ("both",), "at once": ("one", "two")}.items():
+        options = [word for source in sources for word in ("--from", source)]
+        words = ("build", *options, "--tag", name_for_slim("jq"), "--artifacts", f"of-{name}", "--json")
+        built = slimtrace(*words, cwd=tmp_path)
+        assert built.returncode == 0, built.stderr
+        report = json.loads(built.stdout)
+        made[name] = (report["slim"]["id"], report["calls"], report["lost"], report["doubts"])
+    assert made["long"] == made["merged"] == made["at once"]
+    assert made["long"][2:] == (0, [])
 
 
 def test_attaching_sees_what_is_held_and_what_happens_and_leaves_it_running(redis: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workloads.harness import built
+from workloads.harness import built, until
 
 from slimtrace import owner
 from slimtrace.engine import Engine, Launch
@@ -18,7 +18,7 @@ from slimtrace.facts.events import FileUse, Origin, Phase, Use, process
 from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe import exercise, probes, recorder
+from slimtrace.observe import attach, exercise, probes, recorder
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.reason.graph import build
@@ -250,3 +250,23 @@ def test_the_same_container_gives_the_same_facts(engine: Engine, image: Image) -
     found = [facts(record(engine, image, "threads")[0]) for _ in range(RUNS)]
     assert len(found[0]) == 4 * 499 + 1
     assert all(each == found[0] for each in found)
+
+
+def test_a_call_that_the_program_still_waits_in_was_made(engine: Engine, image: Image) -> None:
+    """It began before the recording and has not come back when that ends: no tracepoint sees it."""
+    container = engine.create(image.id, Launch(cmd=("/bin/nap",), network="none"))
+    loaded, stop = Recorder(), threading.Event()
+    try:
+        engine.start(container)
+        until(lambda: "asleep" in engine.logs(container))
+        target = attach.of_process(engine.state(container).pid, container)
+        trace = loaded.watch(target, Until("seconds", 0.3), stop, lambda _: None).trace
+        assert engine.state(container).running
+    finally:
+        loaded.close()
+        engine.remove(container)
+    app = next(calls for calls in trace.calls if (calls.phase, calls.origin) == (Phase.APP, Origin.CONTAINER))
+    assert app.calls == ("rt_sigtimedwait",)
+    assert [(run.binary, run.argv) for run in trace.execs] == [("/bin/nap", ("/bin/nap",))]
+    assert {use.program for use in trace.uses} == {"/bin/nap"}
+    assert [doubt.code for doubt in trace.doubts] == ["attached"]

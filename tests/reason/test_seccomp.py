@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slimtrace.facts.events import CallSet, Origin, Phase
+from slimtrace.facts.events import Abi, CallSet, Origin, Phase
 from slimtrace.reason import seccomp
 from slimtrace.reason.dockercalls import ALLOWED, CONDITIONS
 
@@ -42,6 +42,18 @@ def absent(profile: dict[str, Any]) -> list[str]:
 def test_what_is_allowed(groups: Iterable[CallSet], healthcheck: bool, expected: set[str]) -> None:
     for order in orders(groups):
         assert allowed(seccomp.profile(order, "amd64", healthcheck)) == expected | seccomp.MARGIN.keys()
+
+
+def test_calls_of_a_32_bit_program_are_allowed_by_their_names() -> None:
+    in_32_bits = CallSet(Phase.APP, Origin.CONTAINER, ("stat64", "mmap2"), abi=Abi.COMPAT)
+    profile = seccomp.profile([FILTERED, in_32_bits], "amd64")
+    assert {"stat64", "mmap2"} <= allowed(profile)
+    assert "SCMP_ARCH_X86" in profile["archMap"][0]["subArchitectures"]
+
+
+def test_what_io_uring_was_asked_for_is_no_call() -> None:
+    ring = CallSet(Phase.APP, Origin.CONTAINER, ("openat", "connect", "nop"), abi=Abi.RING)
+    assert not {"openat", "connect"} & allowed(seccomp.profile([FILTERED, ring], "amd64"))
 
 
 def test_never_more_than_docker() -> None:

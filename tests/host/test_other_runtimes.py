@@ -1,0 +1,112 @@
+"""`slimtrace record --cgroup`: containers that runc and crun start by themselves, without an engine."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workloads.harness import packed
+
+from slimtrace.facts.events import Origin, Phase, Use
+from slimtrace.observe import attach
+from slimtrace.observe.plan import Until
+from slimtrace.observe.recorder import Outcome, Recorder
+
+pytestmark = pytest.mark.requires("bpf", "cc", "docker")
+
+SECONDS = 30.0
+RUNTIMES = [pytest.param(name, marks=pytest.mark.requires(name)) for name in ("runc", "crun")]
+NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
+SECCOMP = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workloads' root file system."""
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "rootfs").mkdir()
+    subprocess.run(["tar", "-xf", packed(folder), "-C", folder / "rootfs"], check=True)
+    return folder / "rootfs"
+
+
+@pytest.fixture
+def cgroup(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty cgroup."""
+    folder = attach.cgroup_mount() / f"slimtrace-test-{abs(hash(request.node.name)) % 10**6}"
+    folder.mkdir()
+    yield folder
+    for nested in (*sorted(folder.glob("*/")), folder):
+        with contextlib.suppress(OSError):
+            nested.rmdir()
+    assert not folder.exists()
+
+
+def started(runtime: str, root: Path, cgroup: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """A container of `args` from its start to its end, in a cgroup that the runtime makes below `cgroup`."""
+    mounts = [{"destination": "/proc", "type": "proc", "source": "proc"}]
+    mounts += [{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}]
+    config = {
+        "ociVersion": "1.0.2",
+        "process": {"args": args, "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+        "root": {"path": str(root)},
+        "mounts": mounts,
+        "linux": {
+            "namespaces": [{"type": name} for name in NAMESPACES],
+            "cgroupsPath": f"/{cgroup.name}/inner",
+            "seccomp": SECCOMP,
+        },
+    }
+    (root.parent / "config.json").write_text(json.dumps(config))
+    command = [runtime, "--root", str(root.parent / "state"), "run", "--bundle", str(root.parent), cgroup.name]
+    if attach.cgroup_mount() != Path("/sys/fs/cgroup"):  # a hybrid host: the engine lives where cgroup2 is alone
+        engine = Path("/var/run/docker.pid").read_text().strip()
+        command = ["nsenter", "--target", engine, "--mount", *command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def watched(cgroup: Path, runtime: str, root: Path, *args: str) -> Outcome:
+    """What a recording of the cgroup says that began before there was a container."""
+    recorder, ready, outcomes = Recorder(), threading.Event(), []
+    target = attach.of_path(str(cgroup))
+
+    def watch() -> None:
+        outcomes.append(recorder.watch(target, Until("exit"), threading.Event(), lambda _: ready.set()))
+
+    try:
+        recorder.load()
+        thread = threading.Thread(target=watch)
+        thread.start()
+        assert ready.wait(SECONDS)
+        ended = started(runtime, root, cgroup, *args)
+        assert ended.returncode == 0, ended.stderr
+        thread.join(SECONDS)
+    finally:
+        recorder.close()
+    return outcomes[0]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_container_is_seen_from_its_start(runtime: str, root: Path, cgroup: Path) -> None:
+    assert shutil.which(runtime)
+    trace = watched(cgroup, runtime, root, "/bin/repeats").trace
+    assert [(run.asked, run.origin) for run in trace.execs] == [("/bin/repeats", Origin.CONTAINER)]
+    assert {(use.use, use.asked, use.resolved) for use in trace.uses if not use.asked.startswith("/proc")} == {
+        (Use.READ, "/tree/plain", "/tree/plain"),
+        (Use.READ, "/tree/dir/inner", "/tree/dir/inner"),
+        (Use.READ, "/tree/link/inner", "/tree/dir/inner"),
+        (Use.READ, "/tree/far", "/tree/dir/inner"),
+    }
+    calls = {(group.phase, group.origin): set(group.calls) for group in trace.calls if not group.abi}
+    assert {"mount", "pivot_root"} & calls[Phase.RUNTIME, Origin.CONTAINER]
+    assert {"execve", "execveat"} & calls[Phase.FILTERED, Origin.CONTAINER]
+    assert "mount" not in calls[Phase.APP, Origin.CONTAINER]
+    assert not calls[Phase.APP, Origin.EXEC]
+    assert {mount.path: mount.filesystem for mount in trace.mounts}["/proc"] in ("proc", "")
+    assert (trace.lost, trace.doubts) == (0, ())
