@@ -180,10 +180,9 @@ static __always_inline void untell(struct seen_key *key)
 }
 
 /* What the reader is woken for at once: what steers the recording. All else waits for its next look at the ring, or
- * until there is this much on one processor; waking it for every file would cost the container more than the rest. */
+ * until there are WAKE_BYTES on one processor; waking it for every file would cost the container more than the rest. */
 #define WAKE 2 /* BPF_RB_FORCE_WAKEUP */
 #define LET_SLEEP 1 /* BPF_RB_NO_WAKEUP */
-#define WAKE_BYTES (256 << 10)
 BPF_PERCPU_ARRAY(unread, u64, 1);
 
 static __always_inline int hand_over(void *record, u64 length, u64 wake)

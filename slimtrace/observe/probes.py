@@ -62,6 +62,7 @@ STEPS = (
     "finish_ring",
 )
 RING_BYTES = 16 << 20  # a power of two; 16 MiB hold about 100,000 file records
+WAKE_BYTES = 256 << 10  # what waits for the reader at most on one processor before it is woken
 TOLD_SETS = 1 << 17  # sets of four facts that the kernel remembers, 8 MiB; a power of two
 POLL_MS = 40  # the longest that a file waits in the ring
 NEEDLE = 16  # characters of the container id that the kernel looks for in a cgroup's path
@@ -107,6 +108,8 @@ def constants(btf: kernel.Btf) -> dict[str, int]:
     found = kernel.constants(btf) | {
         "RING_PAGES": RING_BYTES // mmap.PAGESIZE,
         "TOLD_SETS": TOLD_SETS,
+        # however many processors there are, together they leave most of the ring free
+        "WAKE_BYTES": min(WAKE_BYTES, RING_BYTES // 4 // (os.cpu_count() or 1)),
         "STANDING_ROWS": -(-kernel.process_limit() // _PROCESSES_IN_A_ROW),
         "NR_SECCOMP": calls.number_of("seccomp"),
         "NR_PRCTL": calls.number_of("prctl"),
