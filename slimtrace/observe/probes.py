@@ -22,6 +22,7 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
 from slimtrace.facts.events import CAPABILITIES, Abi, CallSet, CapabilitySet, Origin, Phase, Use
 from slimtrace.observe import calls, kernel, rings
+from slimtrace.observe.btf import Btf
 
 # In the order in which the one translation unit is put together.
 SOURCES = (
@@ -103,7 +104,7 @@ def source(way: "Way") -> str:
     return "\n".join(f'#line 1 "{name}"\n{(folder / name).read_text()}' for name in names)
 
 
-def constants(btf: kernel.Btf) -> dict[str, int]:
+def constants(btf: Btf) -> dict[str, int]:
     """Everything that bpf/ is compiled with here. Raises SlimtraceError (KERNEL) if the BTF lacks something."""
     found = kernel.constants(btf) | {
         "RING_PAGES": RING_BYTES // mmap.PAGESIZE,
@@ -139,7 +140,7 @@ class Way:
     capabilities: str
 
 
-def ways(btf: kernel.Btf) -> Iterator[Way]:
+def ways(btf: Btf) -> Iterator[Way]:
     """Those that are worth trying on this kernel, best first. What a kernel says that it has may still be
     refused; the last does without all that can be done without."""
     capabilities = [UNSEEN]
@@ -175,7 +176,7 @@ class Probes:
         self._called = _Shared(self._bpf[b"called"], "B")
         self._bpf[b"records"].open_ring_buffer(self._take)
 
-    def _load(self, btf: kernel.Btf) -> tuple[Any, Way]:
+    def _load(self, btf: Btf) -> tuple[Any, Way]:
         values = constants(btf)
         refusal = SlimtraceError("internal error: no way to load", exit_code=Exit.INTERNAL)
         with _captured_stderr() as said:
@@ -202,7 +203,7 @@ class Probes:
                     )
         raise refusal
 
-    def _attach(self, bpf: Any, way: Way, btf: kernel.Btf) -> None:
+    def _attach(self, bpf: Any, way: Way, btf: Btf) -> None:
         if way.capabilities == BY_KPROBE:
             bpf.attach_kprobe(event=b"cap_capable", fn_name=b"before_cap_capable")
             bpf.attach_kretprobe(event=b"cap_capable", fn_name=b"after_cap_capable")
@@ -247,7 +248,7 @@ class Probes:
                 row.needs = _place(shape.needs)
                 table[ctypes.c_int(abi * calls.CALL_NUMBERS + number)] = row
 
-    def _fill_rings(self, bpf: Any, btf: kernel.Btf) -> None:
+    def _fill_rings(self, bpf: Any, btf: Btf) -> None:
         table = bpf[b"rings"]
         for name, names in rings.NAMED.items():
             row = table.Leaf()

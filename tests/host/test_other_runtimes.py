@@ -65,7 +65,7 @@ def started(runtime: str, root: Path, cgroup: Path, *args: str) -> subprocess.Co
     }
     (root.parent / "config.json").write_text(json.dumps(config))
     command = [runtime, "--root", str(root.parent / "state"), "run", "--bundle", str(root.parent), cgroup.name]
-    if attach.cgroup_mount() != Path("/sys/fs/cgroup"):  # a hybrid host: the engine lives where cgroup2 is alone
+    if attach.cgroup_mount() != Path("/sys/fs/cgroup"):  # hybrid: the engine lives where cgroup2 is alone
         engine = Path("/var/run/docker.pid").read_text().strip()
         command = ["nsenter", "--target", engine, "--mount", *command]
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -12,7 +12,7 @@ import pytest
 
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.observe import kernel
-from slimtrace.observe.kernel import Btf
+from slimtrace.observe.btf import Btf
 
 INT, POINTER, ARRAY, STRUCT, UNION, ENUM, FORWARD, TYPEDEF, CONST, FUNCTION, PROTOTYPE, VARIABLE, SECTION = (
     1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 14, 15,
@@ -95,7 +95,7 @@ def small() -> Types:
     ],
 )
 def test_offsets(member: str, offset: int) -> None:
-    assert Btf(small().raw()).offset(member) == offset
+    assert Btf(small().raw(), kernel.STRUCTS).offset(member) == offset
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_offsets(member: str, offset: int) -> None:
     ],
 )
 def test_what_a_kernel_does_not_have(member: str, missing: str) -> None:
-    btf = Btf(small().raw())
+    btf = Btf(small().raw(), kernel.STRUCTS)
     if not missing:
         assert btf.offset(member) == 0
         return
@@ -120,20 +120,20 @@ def test_what_a_kernel_does_not_have(member: str, missing: str) -> None:
 @pytest.mark.parametrize("raw", [b"", b"\x9f\xeb\1", small().raw(version=2), small().raw(magic=0x9FEB)])
 def test_what_is_no_btf(raw: bytes) -> None:
     with pytest.raises(ValueError, match="not BTF version 1"):
-        Btf(raw)
+        Btf(raw, kernel.STRUCTS)
 
 
 def test_truncated_btf() -> None:
     whole = small().raw()
     for length in range(24, len(whole)):
         with pytest.raises(ValueError, match="truncated"):
-            Btf(whole[:length])
+            Btf(whole[:length], kernel.STRUCTS)
 
 
 def test_a_missing_member_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "OFFSETS", {"AT_DENTRY_SB": "dentry.d_sb"})
     with pytest.raises(SlimtraceError, match="cannot find dentry in this kernel") as raised:
-        kernel.constants(Btf(small().raw()))
+        kernel.constants(Btf(small().raw(), kernel.STRUCTS))
     assert raised.value.exit_code is Exit.KERNEL
 
 
@@ -196,3 +196,35 @@ def test_the_hosts_mount_namespace() -> None:
         with suppress(OSError):
             found.append(Path(f"/proc/{pid}/ns/mnt").stat().st_ino)
     assert kernel.host_mount_namespace() == found[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [  # io_uring/io_uring.c and its tracepoint's arguments on kernels of these days
+        (("io_kiocb",), ("io_kiocb",)),
+        (("void", "unsigned char", "unsigned long long"), ("", "unsigned char", "unsigned long long")),
+        ((), ()),
+    ],
+)
+def test_what_a_tracepoint_hands_over(first: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """A typedef of a pointer to a function, whose first argument is the tracepoint's own."""
+    types = Types()  # 1 and 2: an integer and a structure; 3 and 4: pointers to the structure and to nothing
+    types.add(INT, "unsigned char", extra=(8,)).group(STRUCT, "io_kiocb", ("opcode", 1, 0))
+    types.add(POINTER, size=2).add(POINTER, size=0).add(INT, "unsigned long long", extra=(64,))
+    numbers = {"io_kiocb": 3, "void": 4, "unsigned char": 1, "unsigned long long": 5}
+    arguments = [0, 4, *(word for name in first for word in (0, numbers[name]))]
+    types.add(PROTOTYPE, count=1 + len(first), size=0, extra=arguments)
+    types.add(POINTER, size=6).add(TYPEDEF, "btf_trace_io_uring_submit_req", size=7)
+    btf = Btf(types.raw(), kernel.STRUCTS, kernel.RING_TRACEPOINTS)
+    assert btf.tracepoint_arguments("io_uring_submit_req") == expected
+    assert btf.tracepoint_arguments("io_uring_submit_sqe") == ()
+
+
+@pytest.mark.requires("bpf")
+def test_io_uring_of_this_kernel() -> None:
+    """What is found is what it is said to be: with a request all that names a file in it, or an operation."""
+    tracepoint, found = kernel.ring_constants(kernel.read_btf())
+    if not tracepoint:
+        pytest.skip("this kernel does not tell of io_uring's requests")
+    assert ("RING_REQUEST" in found) == (set(kernel.RING_OFFSETS) <= set(found))
+    assert ("RING_REQUEST" in found) != ("RING_OPERATION" in found)
