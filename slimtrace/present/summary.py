@@ -8,7 +8,7 @@ from typing import TextIO
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Capture
-from slimtrace.facts.events import Abi, Doubt, Phase
+from slimtrace.facts.events import Abi, Doubt, Phase, Trace
 from slimtrace.facts.feature import FeatureResult, missing
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
@@ -17,6 +17,7 @@ from slimtrace.reason.report import Probe, Report
 
 SUBJECTS_SHOWN = 3  # of one kind of doubt
 PROBES_SHOWN = 10
+ADDRESSES_SHOWN = 5
 _STATE_TONES: dict[str, Tone] = {"yes": "good", "no": "bad", "unknown": "warn"}
 
 
@@ -153,6 +154,8 @@ def _captured(capture: Capture, folder: Path) -> list[Section]:
         row("programs", ", ".join(programs)),
         row("system calls", f"{len(calls)}"),
         row("ports", ", ".join(str(port) for port in sorted({listen.port for listen in trace.listens}))),
+        row("sockets", ", ".join(sorted({f"{one.family} {one.kind}" for one in trace.sockets}))),
+        row("connects to", _addresses(trace)),
         row("lost events", f"{trace.lost}", tone="bad" if trace.lost else ""),
     ]
     sections = [Section(f"Capture {folder}", rows), Section("Doubts", _doubts(trace.doubts))]
@@ -160,6 +163,15 @@ def _captured(capture: Capture, folder: Path) -> list[Section]:
         command = shlex.join(["slimtrace", "build", "--from", str(folder)])
         sections.append(Section("Build from it", [row(command)]))
     return sections
+
+
+def _addresses(trace: Trace) -> str:
+    """Where the container connected to or sent; of many the first."""
+    calls = ("connect", "sendto", "sendmsg")
+    reached = sorted({(one.address, one.port) for one in trace.sockets if one.call in calls and one.address})
+    shown = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in reached]
+    more = len(shown) - ADDRESSES_SHOWN
+    return ", ".join(shown[:ADDRESSES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _description(image: Image, dockerfile: str) -> list[Section]:

@@ -233,6 +233,8 @@ DESCRIPTORS = [
     replace(made("/dev/shm/held", "", "/dev/shm/held"), foreign=True, filesystem="tmpfs"),
     *named(Use.STAT, ("name_to_handle_at", "/dev/shm/held", "")),
     replace(reached("open_by_handle_at", "/dev/shm/held", Use.READ), foreign=True, filesystem="tmpfs"),
+    *named(Use.STAT, ("fanotify_mark", "dir/inner", "/tree")),
+    reached("fanotify_mark", "/tree", Use.STAT),
     reached("fchdir", "/tree", Use.ENTER),
     read("plain", "/tree", "/tree/plain"),
 ]

@@ -4,14 +4,17 @@ import io
 import re
 import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
 from slimtrace.errors import SlimtraceError
-from slimtrace.facts.events import Doubt
+from slimtrace.facts.capture import Answers, Capture
+from slimtrace.facts.events import Doubt, Socket, Trace
 from slimtrace.facts.feature import Feature, FeatureResult
 from slimtrace.facts.image import HistoryEntry, Image
+from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.present import summary
 from slimtrace.present.page import seconds, size
 from slimtrace.reason.report import ImageFigures, PhaseTime, Probe, Report
@@ -306,3 +309,19 @@ def test_sizes(count: int, text: str) -> None:
 
 def test_seconds() -> None:
     assert seconds(1.84) == "1.8 s"
+
+
+def test_a_capture_says_what_was_connected_to() -> None:
+    def at(call: str, address: str, port: int) -> Socket:
+        return Socket(call, "inet6" if ":" in address else "inet", "stream", 6, address, port)
+
+    sockets = [at("connect", "10.0.0.7", port) for port in range(1, 7)]
+    sockets += [at("sendto", "::1", 53), at("bind", "0.0.0.0", 80), Socket("socket", HOSTILE, "raw")]
+    trace = Trace(sockets=tuple(sockets))
+    seen = Capture(Image("sha256:1", "my/app"), FileTree({"/": Entry("/", Kind.DIR)}), trace, Answers())
+    stream = io.StringIO()
+    summary.captured(seen, Path("monday"), stream)
+    text = " ".join(stream.getvalue().split())
+    assert "10.0.0.7:1, 10.0.0.7:2, 10.0.0.7:3, 10.0.0.7:4, 10.0.0.7:5 and 2 more" in text
+    assert "inet stream, inet6 stream" in text
+    assert "\x1b" not in text and "\u202e" not in text

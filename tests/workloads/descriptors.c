@@ -1,5 +1,6 @@
 /* Calls that reach a file by a descriptor alone, and those that only seem to. */
 #include "workload.h"
+#include <sys/fanotify.h>
 #include <sys/mman.h>
 #include <sys/statfs.h>
 #include <sys/xattr.h>
@@ -45,6 +46,10 @@ int main(void)
 	MUST(held);
 	MUST(CALL(name_to_handle_at, AT_FDCWD, "/dev/shm/held", &handle, &mount_id, 0));
 	MUST(CALL(open_by_handle_at, held, &handle, O_RDONLY));
+	int marks = CALL(fanotify_init, FAN_CLASS_NOTIF, O_RDONLY);
+	MUST(marks);
+	MUST(CALL(fanotify_mark, marks, FAN_MARK_ADD, (long)FAN_OPEN, directory, "dir/inner"));
+	MUST(CALL(fanotify_mark, marks, FAN_MARK_ADD, (long)FAN_OPEN, directory, NULL));
 	MUST(CALL(fchdir, directory));
 	MUST(CALL(open, "plain", O_RDONLY));
 	return 0;
