@@ -29,7 +29,7 @@ IMPORTS = (
     "typer", "bcc", "docker", "networkx", "elftools.elf.elffile", "pyroute2", "httpx", "rich.console",
     "slimtrace.pipeline",
 )  # fmt: skip
-LOAD = "probes = Probes(lambda raw: None)"
+LOAD = "loaded = load()"
 
 
 def timed(statements: str, before: str = "") -> Callable[[], float]:
@@ -65,7 +65,7 @@ def main() -> None:
         **{f"import {name}": timed(f"import {name}") for name in IMPORTS},
     }
     if os.geteuid() == 0:
-        before = "from slimtrace.observe.probes import Probes, constants, kernel, _import_bcc\n_import_bcc()"
+        before = "from slimtrace.observe.programs import constants, kernel, load, _import_bcc\n_import_bcc()"
         figures |= {
             "BTF offsets": timed("constants(kernel.read_btf())", before),
             "BPF compile, load and attach": timed(LOAD, before),

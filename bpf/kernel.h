@@ -18,7 +18,7 @@ typedef u64 kernel_ptr;
 /* The same by a plain load, where the verifier knows what `base` points to: from the current task on, as long as
  * the pointer was not in a map meanwhile. A helper call costs some thirty times as much on processors that pay for
  * every return (speculative return stack overflow). TYPED is 0 for kernels before bpf_get_current_task_btf (5.11)
- * and bpf_task_pt_regs (5.15); slimtrace/observe/probes.py finds out by loading. Inline assembly, since bcc would
+ * and bpf_task_pt_regs (5.15); slimtrace/observe/programs.py finds out by loading. Inline assembly, since bcc would
  * make a helper call of a load that is written in C. */
 #if TYPED
 #define FOLLOW(type, base, offset)                                                      \

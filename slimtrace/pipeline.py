@@ -21,7 +21,7 @@ from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.observe import attach as attachment
 from slimtrace.observe import doctor as examination
-from slimtrace.observe import kernel, probes, workplace
+from slimtrace.observe import kernel, programs, workplace
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.observe.rootfs import ImageContents, Rootfs
@@ -310,7 +310,7 @@ def doctor() -> tuple[tuple[FeatureResult, ...], bool]:
         with Engine.connect() as engine:
             return engine.raw_info()
 
-    results = examination.examine(probes.try_program, engine_info)
+    results = examination.examine(programs.try_program, engine_info)
     return results, examination.can_build(results)
 
 

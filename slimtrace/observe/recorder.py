@@ -33,7 +33,8 @@ from slimtrace.observe.attach import Target, cgroup_id, directories, held, proce
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
 from slimtrace.observe.plan import Plan, Until
-from slimtrace.observe.probes import Probes, Rings
+from slimtrace.observe.probes import Probes
+from slimtrace.observe.programs import Rings
 from slimtrace.observe.run import News, Run, enter_pressed
 from slimtrace.reason.report import Probe
 

@@ -15,7 +15,7 @@ from workloads.harness import Seen, built, trace, until, watching
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use
-from slimtrace.observe import probes
+from slimtrace.observe import programs
 from slimtrace.observe.probes import Probes
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
@@ -604,7 +604,7 @@ def test_a_storm_is_recorded_whole(engine: Engine, tag: str) -> None:
 
 def test_what_is_lost_is_counted(engine: Engine, tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a ring of one page the reader cannot keep up: each record arrives or is counted."""
-    monkeypatch.setattr(probes, "RING_BYTES", mmap.PAGESIZE)
+    monkeypatch.setattr(programs, "RING_BYTES", mmap.PAGESIZE)
     seen = trace(engine, tag, "storm", str(FILES), str(PROCESSES))
     assert seen.lost > 0
     assert seen.events + seen.lost == FILES + AROUND
@@ -671,5 +671,5 @@ def test_a_container_id_too_short_is_refused() -> None:
     ],
 )
 def test_trying_a_program(kind: str, name: str, works: bool, capfd: pytest.CaptureFixture[str]) -> None:
-    assert (probes.try_program(kind, name) == "") is works
+    assert (programs.try_program(kind, name) == "") is works
     assert capfd.readouterr().err == ""

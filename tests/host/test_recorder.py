@@ -18,7 +18,7 @@ from slimtrace.facts.events import FileUse, Origin, Phase, Use, process
 from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe import attach, exercise, probes, recorder
+from slimtrace.observe import attach, exercise, programs, recorder
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.reason.graph import build
@@ -212,7 +212,7 @@ def test_a_process_carries_its_recordings_number(engine: Engine, image: Image) -
 
 
 def test_lost_records_make_a_doubt(engine: Engine, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "RING_BYTES", mmap.PAGESIZE)
+    monkeypatch.setattr(programs, "RING_BYTES", mmap.PAGESIZE)
     # the record of the end may be among the lost ones: then the engine is asked
     outcome, tally, _ = record(engine, image, "storm", "9973", "8", until=Until("exit"))
     assert outcome.trace.lost == tally.lost > 0

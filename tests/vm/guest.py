@@ -34,7 +34,8 @@ from slimtrace import codec
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import CAPABILITIES
 from slimtrace.observe import calls, kernel
-from slimtrace.observe.probes import Probes, Rings
+from slimtrace.observe.probes import Probes
+from slimtrace.observe.programs import Rings
 
 SCRATCH = Path("/run/scratch")
 CGROUPS = Path("/sys/fs/cgroup")

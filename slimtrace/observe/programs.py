@@ -1,0 +1,368 @@
+"""The BPF programs: put together, compile, load, attach. The only place that knows bcc.
+
+bcc is imported when programs are loaded, never before: everything that does not trace works without it.
+"""
+
+import ctypes
+import mmap
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from slimtrace import data
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts import wire
+from slimtrace.facts.events import Abi, Use
+from slimtrace.observe import calls, kernel, rings
+from slimtrace.observe.btf import Btf
+
+# In the order in which the one translation unit is put together.
+SOURCES = (
+    "wire.h",
+    "kernel.h",
+    "scope.h",
+    "cgroup.c",
+    "calls.h",
+    "paths.c",
+    "sockets.c",
+    "files.c",
+    "exit.c",
+    "process.c",
+)
+RINGS = "rings.c"
+# What the programs on_NAME are attached to, the one that everything begins with last.
+TRACEPOINTS = (
+    "cgroup_mkdir",
+    "cgroup_attach_task",
+    "inet_sock_set_state",
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "sys_exit",
+)
+# An interrupt may come while one of these runs, of which it tells nothing.
+_IN_INTERRUPTS = frozenset(("inet_sock_set_state",))
+# Tail-called programs, in the order of enum step in bpf/paths.c.
+STEPS = (
+    "take_name",
+    "take_descriptor",
+    "take_socket",
+    "take_ring_name",
+    "walk_of_call",
+    "walk_of_exec",
+    "walk_of_ring",
+    "finish_call",
+    "finish_exec",
+    "finish_ring",
+)
+RING_BYTES = 16 << 20  # a power of two; 16 MiB hold about 100,000 file records
+WAKE_BYTES = 256 << 10  # what waits for the reader at most on one processor before it is woken
+TOLD_SETS = 1 << 17  # sets of four facts that the kernel remembers, 8 MiB; a power of two
+_PROCESSES_IN_A_ROW = 1024
+_TYPED_HELPERS = ("bpf_get_current_task_btf", "bpf_task_pt_regs")
+
+_MISSING_BCC = (
+    "install the distribution's package: apt-get install python3-bpfcc (the PyPI project bcc is another)"
+)
+
+
+def _import_bcc() -> Any:
+    # bcc reads this when it compiles: our header shim instead of a kernel header tree (bpf/README.md)
+    os.environ["BCC_KERNEL_SOURCE"] = str(data.folder("bpf"))
+    try:
+        import bcc
+    except ImportError as missing:
+        raise SlimtraceError(f"cannot load bcc: {missing}", _MISSING_BCC, Exit.KERNEL) from missing
+    return bcc
+
+
+# Ways to see capabilities, best first; the last is to do without, which is a doubt.
+BY_TRACEPOINT, BY_KPROBE, UNSEEN = "capabilities_tracepoint.c", "capabilities_kprobe.c", ""
+# The kernel has them; that they load, only trying tells.
+_KPROBES = Path("/sys/bus/event_source/devices/kprobe")
+
+
+def source(way: "Way") -> str:
+    """The one translation unit: bpf/'s files in order, each with its own line numbers for the compiler's
+    messages."""
+    folder = data.folder("bpf")
+    names = [*SOURCES, *((RINGS,) if way.rings is not Rings.UNSEEN else ())]
+    names += ("capabilities.h", way.capabilities) if way.capabilities else ()
+    return "\n".join(f'#line 1 "{name}"\n{(folder / name).read_text()}' for name in names)
+
+
+def constants(btf: Btf) -> dict[str, int]:
+    """Everything that bpf/ is compiled with here. Raises SlimtraceError (KERNEL) if the BTF lacks something."""
+    found = kernel.constants(btf) | {
+        "RING_PAGES": RING_BYTES // mmap.PAGESIZE,
+        "TOLD_SETS": TOLD_SETS,
+        # however many processors there are, together they leave most of the ring free
+        "WAKE_BYTES": min(WAKE_BYTES, RING_BYTES // 4 // (os.cpu_count() or 1)),
+        "STANDING_ROWS": -(-kernel.process_limit() // _PROCESSES_IN_A_ROW),
+        "NR_SECCOMP": calls.number_of("seccomp"),
+        "NR_PRCTL": calls.number_of("prctl"),
+    }
+    for name in ("execve", "execveat", "rt_sigreturn", "exit", "exit_group"):
+        found[f"NR_{name.upper()}"] = calls.number_of(name)
+        found[f"NR_COMPAT_{name.upper()}"] = calls.number_of(name, Abi.COMPAT)
+    return found
+
+
+class Rings(Enum):
+    """How io_uring's requests are seen: not at all, by their operation alone, or with the names of their
+    files."""
+
+    UNSEEN = "unseen"
+    COUNTED = "counted"
+    NAMED = "named"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One of the ways to see: with plain loads (bpf/kernel.h, TYPED), with io_uring's requests, and how
+    capabilities are seen."""
+
+    typed: bool
+    rings: Rings
+    capabilities: str
+
+
+def ways(btf: Btf) -> Iterator[Way]:
+    """Those that are worth trying on this kernel, best first. What a kernel says that it has may still be
+    refused; the last does without all that can be done without."""
+    capabilities = [UNSEEN]
+    if btf.has_tracepoint("cap_capable"):
+        capabilities.insert(0, BY_TRACEPOINT)
+    elif _KPROBES.exists():
+        capabilities.insert(0, BY_KPROBE)
+    typed = [True, False] if all(map(btf.has_function, _TYPED_HELPERS)) else [False]
+    with_rings = [Rings.UNSEEN]
+    tracepoint, known = kernel.ring_constants(btf)
+    if tracepoint:
+        with_rings.insert(0, Rings.NAMED if "RING_REQUEST" in known else Rings.COUNTED)
+    return (Way(*each) for each in product(typed, with_rings, capabilities))
+
+
+class Loaded:
+    """The programs in the kernel: their maps by name, the `way` in which they see, and io_uring's operations
+    that reach for a file and cannot be told by its name here."""
+
+    def __init__(self, bpf: Any, way: Way, unnamed: frozenset[str]) -> None:
+        self._bpf = bpf
+        self.way = way
+        self.unnamed = unnamed
+
+    def __getitem__(self, name: str) -> Any:
+        """A map, as bcc's table."""
+        return self._bpf[name.encode()]
+
+    def read_with(self, take: Callable[[object, int, int], None]) -> None:
+        """Let `take` (context, address, size) have each record that `poll` finds."""
+        self._bpf[b"records"].open_ring_buffer(take)
+
+    def poll(self, milliseconds: int) -> None:
+        """Take what is in the ring, after waiting so long for the kernel to wake us."""
+        self._bpf.ring_buffer_poll(milliseconds)
+        self._bpf.ring_buffer_consume()  # nobody is woken for a file (bpf/scope.h)
+
+    def left_out(self) -> int:
+        """How often the kernel did not run a program because it ran already on that processor
+        (bpf_prog_show_fdinfo; counted since 5.12)."""
+        watched = [name for name in TRACEPOINTS if name not in _IN_INTERRUPTS]
+        return sum(_misses(self._bpf.funcs[f"on_{name}".encode()].fd) for name in watched)
+
+    def detach(self) -> None:
+        """Let the programs see nothing any more; one that runs at this moment comes to its end."""
+        for tracepoint in list(self._bpf.raw_tracepoint_fds):
+            self._bpf.detach_raw_tracepoint(tracepoint)
+
+    def free(self) -> None:
+        """Detach and free everything. Safe to call twice."""
+        self._bpf.cleanup()
+
+
+def _misses(program: int) -> int:
+    try:
+        text = Path(f"/proc/self/fdinfo/{program}").read_text()
+    except OSError:  # freed meanwhile: who still asks has a screen to fill
+        return 0
+    found = re.search(r"^recursion_misses:\s*(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def load() -> Loaded:
+    """Compile, load and attach, in the best way that this kernel lets us. Raises SlimtraceError (KERNEL) with
+    what the kernel or the compiler said."""
+    bcc = _import_bcc()
+    btf = kernel.read_btf()
+    values = constants(btf)
+    refusal = SlimtraceError("internal error: no way to load", exit_code=Exit.INTERNAL)
+    with _captured_stderr() as said:
+        for way in ways(btf):
+            ring = {} if way.rings is Rings.UNSEEN else kernel.ring_constants(btf)[1]
+            flags = kernel.defines(values | ring | {"TYPED": int(way.typed)})
+            loaded = None
+            try:
+                loaded = bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
+                _link_steps(bcc, loaded, way)
+                _fill_calls(loaded)
+                named = _fill_rings(loaded, btf) if way.rings is Rings.NAMED else set()
+                _attach(loaded, way, btf)
+                return Loaded(loaded, way, (rings.UNNAMED | rings.NAMED.keys()) - named)
+            except Exception as problem:
+                if loaded is not None:
+                    loaded.cleanup()
+                tail = " ".join(said().split()[-40:])
+                refusal = SlimtraceError(
+                    f"cannot load the BPF programs: {problem} {tail}".rstrip(),
+                    "`slimtrace doctor` tells what this kernel lacks",
+                    Exit.KERNEL,
+                )
+    raise refusal
+
+
+def _attach(bpf: Any, way: Way, btf: Btf) -> None:
+    if way.capabilities == BY_KPROBE:
+        bpf.attach_kprobe(event=b"cap_capable", fn_name=b"before_cap_capable")
+        bpf.attach_kretprobe(event=b"cap_capable", fn_name=b"after_cap_capable")
+    wanted = [(name, f"on_{name}") for name in TRACEPOINTS]
+    if way.capabilities == BY_TRACEPOINT:
+        wanted.insert(0, ("cap_capable", "on_cap_capable"))
+    if way.rings is not Rings.UNSEEN:
+        wanted.insert(0, (kernel.ring_constants(btf)[0], "on_io_uring"))
+    for tracepoint, program in wanted:
+        bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
+
+
+def _link_steps(bcc: Any, bpf: Any, way: Way) -> None:
+    table = bpf[b"steps"]
+    for index, name in enumerate(STEPS):
+        if "ring" not in name or way.rings is Rings.NAMED:
+            program = bpf.load_func(name.encode(), bcc.BPF.RAW_TRACEPOINT)
+            table[ctypes.c_int(index)] = ctypes.c_int(program.fd)
+
+
+def _fill_calls(bpf: Any) -> None:
+    table = bpf[b"calls"]
+    for abi in (Abi.NATIVE, Abi.COMPAT, Abi.X32):
+        for number, (_, shape) in calls.shapes_by_number(abi).items():
+            row = table.Leaf()
+            row.act, row.places, row.mask = shape.act, shape.places, shape.mask
+            row.opens, row.bare = int(shape.opens), int(shape.bare)
+            row.outcome = _outcome(shape)
+            row.path, row.dirfd = _place(shape.path), _place(shape.dirfd)
+            row.flags, row.how = _place(shape.flags), _place(shape.how)
+            row.path2, row.dirfd2 = map(_place, shape.second)
+            row.needs = _place(shape.needs)
+            table[ctypes.c_int(abi * calls.CALL_NUMBERS + number)] = row
+
+
+def _fill_rings(bpf: Any, btf: Btf) -> set[str]:
+    """The names of the operations that this kernel can tell the files of."""
+    table, named = bpf[b"rings"], set()
+    for name, names in rings.NAMED.items():
+        row = table.Leaf()
+        try:
+            data = btf.offset("io_kiocb.cmd")
+
+            def place(member: str, data: int = data) -> int:
+                return data + btf.offset(member) if member else 0
+
+            row.name, row.dirfd, row.flags = place(names.name), place(names.dirfd), place(names.flags)
+            row.name2, row.dirfd2 = map(place, names.second)
+        except KeyError:  # this kernel keeps it elsewhere
+            continue
+        row.known = int(row.name > 0)
+        named.add(name)
+        table[ctypes.c_int(rings.number_of(name))] = row
+    return named
+
+
+def _place(argument: int) -> int:
+    return wire.NO_ARGUMENT if argument == calls.NONE else argument
+
+
+def _outcome(shape: calls.Shape) -> int:
+    """With which result a call counts: a program that was executed is told by sched_process_exec; a descriptor
+    that is none, or a call on it that failed, reached nothing."""
+    if shape.use is Use.EXEC:
+        return wire.OUTCOME_FAILURE
+    if shape.act in (calls.Act.NAME, calls.Act.ADDRESS, calls.Act.SOCKET):
+        return wire.OUTCOME_ANY
+    if shape.use is Use.LIST:  # the end of a directory is news of nothing
+        return wire.OUTCOME_SOMETHING
+    return wire.OUTCOME_SUCCESS
+
+
+_TRIES = {
+    "raw_tracepoint": "int attempt(void *ctx) { return 0; }",
+    "kprobe": "int attempt(void *ctx) { return 0; }",
+    "ring_buffer": """BPF_RINGBUF_OUTPUT(events, 8);
+        int attempt(void *ctx) { u64 x = 1; events.ringbuf_output(&x, sizeof(x), 0); return 0; }""",
+    "kernel_reads": """int attempt(void *ctx) { u64 x = 0;
+        bpf_probe_read_kernel(&x, sizeof(x), (void *)bpf_get_current_task()); return x; }""",
+    "plain_loads": """int attempt(void *ctx) { u64 x;
+        u64 registers = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
+        asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
+    "fentry": "KFUNC_PROBE({name}) { return 0; }",
+    "lsm": "LSM_PROBE({name}) { return 0; }",
+}
+
+
+def try_program(kind: str, name: str) -> str:
+    """Load and attach a program that does nothing, as doctor's TryProgram: "" if that worked, else why not.
+    Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, fentry,
+    lsm."""
+    try:
+        bcc = _import_bcc()
+    except SlimtraceError as missing:
+        return missing.message
+    if kind == "import":
+        return ""
+    if kind == "tracer":
+        try:
+            load().free()
+        except SlimtraceError as refused:
+            return refused.message
+        return ""
+    with _captured_stderr() as said:
+        try:
+            bpf = bcc.BPF(text=_TRIES[kind].replace("{name}", name).encode())
+            try:
+                if kind == "raw_tracepoint":
+                    bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=b"attempt")
+                elif kind == "kprobe":
+                    bpf.attach_kprobe(event=name.encode(), fn_name=b"attempt")
+                elif kind in ("ring_buffer", "kernel_reads", "plain_loads"):
+                    bpf.load_func(b"attempt", bcc.BPF.RAW_TRACEPOINT)
+            finally:
+                bpf.cleanup()
+        except Exception as problem:
+            lines = said().strip().splitlines()
+            return lines[0] if lines else str(problem) or type(problem).__name__
+    return ""
+
+
+class _captured_stderr:
+    """bcc and libbpf write their complaints to file descriptor 2, past Python; here they are kept for the
+    error message instead of tearing the screen."""
+
+    def __enter__(self) -> Callable[[], str]:
+        self._file = os.memfd_create("slimtrace-stderr")
+        self._saved = os.dup(2)
+        os.dup2(self._file, 2)
+        return self._said
+
+    def _said(self) -> str:
+        size = os.fstat(self._file).st_size
+        return os.pread(self._file, min(size, 1 << 20), 0).decode(errors="replace")
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._saved, 2)
+        os.close(self._saved)
+        os.close(self._file)
