@@ -27,7 +27,7 @@ static __always_inline int is_old(struct job *job, u64 text)
 	struct path_record *record = &job->record;
 	u64 file = job->opened.dentry;
 	if (file)
-		file = identity(&job->opened, PEEK(u64, file, AT_DENTRY_NAME + AT_QSTR_HASH));
+		file = identity(&job->opened, PEEK(u32, file, AT_DENTRY_NAME + AT_QSTR_HASH));
 	u64 how = record->open_flags << 32 | record->call << 16 | record->abi << 12 | ((-record->error) & 0xfff);
 	u64 who = job->standing & ~(u64)(IN_SCOPE | EXECUTED | 7 << BEFORE_SHIFT);
 	job->key.text = text ? text : 1;
@@ -200,7 +200,8 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 	if (length <= 1) { /* unreadable; or none, or empty as in fstat's newfstatat(fd, "") */
 		if (length < 0 && job->result != -BAD_ADDRESS)
 			count_loss(LOST_TEXT);
-		if (length == 1 && shape->bare && job->result >= 0)
+		/* of an empty text most kernels say 0, younger ones count its NUL as that of any other */
+		if (length >= 0 && shape->bare && job->result >= 0)
 			return tell_descriptor(ctx, job, argument(job, dirfd_at));
 		if (job->names_left)
 			steps.call(ctx, STEP_NAME);

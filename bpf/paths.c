@@ -42,7 +42,7 @@ struct job {
 	u64 args[8]; /* the call's arguments */
 	struct ring_shape ring;
 	struct place base;
-	u64 base_name; /* hash and length of the base's own name */
+	u64 base_name; /* hash of the base's own name */
 	struct place opened;
 	/* what is still to walk, and how far it has come */
 	kernel_ptr mount;
@@ -89,7 +89,9 @@ static __always_inline u64 hash_text(struct job *job, u32 length)
 }
 
 /* What tells a file from all others for as long as it is remembered. A dentry's memory may come to be another's, so
- * its name counts too: the kernel's hash of that is over the parent's address and the name (fs/namei.c, hash_name). */
+ * its name counts too: the kernel's hash of that is over the parent's address and the name (fs/namei.c, hash_name).
+ * These 32 bits alone: with the length behind it that is another member of a union (hash_len), and some verifiers look
+ * at the first one only (6.1's does). */
 static __always_inline u64 identity(struct place *place, u64 name)
 {
 	return mix(mix(place->dentry, place->mnt), name);
@@ -108,13 +110,13 @@ static __always_inline struct place place_at(kernel_ptr address)
 		kernel_ptr _dentry = FOLLOW(u64, fs, (which) + AT_PATH_DENTRY);                 \
 		(job)->base.mnt = FOLLOW(u64, fs, (which) + AT_PATH_MNT);                       \
 		(job)->base.dentry = _dentry;                                                   \
-		(job)->base_name = _dentry ? FOLLOW(u64, _dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0; \
+		(job)->base_name = _dentry ? FOLLOW(u32, _dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0; \
 	} while (0)
 
 static __always_inline void take_base_of(struct job *job, kernel_ptr file)
 {
 	job->base = place_at(file + AT_FILE_PATH);
-	job->base_name = PEEK(u64, job->base.dentry, AT_DENTRY_NAME + AT_QSTR_HASH);
+	job->base_name = PEEK(u32, job->base.dentry, AT_DENTRY_NAME + AT_QSTR_HASH);
 }
 
 static __always_inline void walk_next(struct job *job, struct place *place)

@@ -117,17 +117,32 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* A thread that ends while others live has called exit, a process that was not killed exit_group: neither call comes
- * back to sys_exit. */
-#define IO_WORKER 0x10 /* PF_IO_WORKER: a thread that the kernel made for io_uring */
-static __always_inline void mark_end(kernel_ptr task, u32 standing, int last)
+/* exit and exit_group do not come back to sys_exit. Which of them it was the registers tell, and that it was none of
+ * them, as for one who is killed and for the threads that the kernel makes for io_uring. */
+#if TYPED
+static __always_inline void mark_end(kernel_ptr ending, u32 standing, int last)
 {
-	if (PEEK(u32, task, AT_TASK_EXIT_CODE) & 0x7f || PEEK(u32, task, AT_TASK_FLAGS) & IO_WORKER)
+	kernel_ptr task = current_task();
+	u32 number = FOLLOW(u32, registers_of(task, 0), AT_CALL_NUMBER);
+	u32 abi = abi_of(task, number);
+	number &= ~X32_BIT;
+	if (number == (abi == ABI_COMPAT ? NR_COMPAT_EXIT : NR_EXIT) ||
+	    number == (abi == ABI_COMPAT ? NR_COMPAT_EXIT_GROUP : NR_EXIT_GROUP))
+		mark(row_of(abi, origin_of(standing), phase_of(standing)), number);
+}
+#else
+/* Where these are not at hand: a thread that ends while others live has called exit, a process that was not killed
+ * exit_group. */
+#define IO_WORKER 0x10 /* PF_IO_WORKER: a thread that the kernel made for io_uring */
+static __always_inline void mark_end(kernel_ptr ending, u32 standing, int last)
+{
+	if (PEEK(u32, ending, AT_TASK_EXIT_CODE) & 0x7f || PEEK(u32, ending, AT_TASK_FLAGS) & IO_WORKER)
 		return;
 	u32 abi = abi_of(current_task(), 0);
 	u32 number = abi == ABI_COMPAT ? (last ? NR_COMPAT_EXIT_GROUP : NR_COMPAT_EXIT) : (last ? NR_EXIT_GROUP : NR_EXIT);
 	mark(row_of(abi, origin_of(standing), phase_of(standing)), number);
 }
+#endif
 
 int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -380,6 +380,7 @@ def test_two_threads(engine: Engine, tag: str) -> None:
     assert (set(found), len(found)) == (expected, 4 * 499)
     assert len({use.pid for use in seen.uses}) == 1
     assert (len(seen.forks), len(seen.exits)) == (0, 1)  # a thread is no process
+    assert {"exit", "exit_group"} <= set(seen.made(Phase.APP).calls)  # neither comes back
 
 
 def test_forks(engine: Engine, tag: str) -> None:

@@ -1,11 +1,11 @@
 """Runs in the machine: the workloads in little containers of our own making, under the probes.
 
-    guest.py IMAGE.tar SITTINGS
+    guest.py IMAGE.tar CASES
 
-Each sitting, a list of cases in JSON, shares one Probes object, since compiling takes seconds here. What was
-seen comes out as lines of JSON. A container is what the probes know one by: a cgroup that has its id in its
-name, made after `arm`, and a process in it which executes its program in a mount namespace of its own. No
-Docker: that would take longer than all the rest.
+All cases, a list in JSON, share one Probes object, since compiling takes ten seconds here. What was seen comes
+out as lines of JSON. A container is what the probes know one by: a cgroup that has its id in its name, made
+after `arm`, and a process in it which executes its program in a mount namespace of its own. No Docker: that
+would take longer than all the rest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-sys.path.extend(str(folder) for folder in Path(__file__).parents[1:3])  # the tests' folder, the checkout
+# the tests' folder and the checkout, before a slimtrace that is installed
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from workloads.harness import Seen, until
 
@@ -80,8 +82,8 @@ class Case:
 
 
 class Watch:
-    """All that is used of Probes. One for a sitting; `seen` is replaced from case to case, but call sets,
-    capabilities and what was lost add up."""
+    """All that is used of Probes. One for all cases: `seen`, the sets of calls and of capabilities begin anew
+    with each; what was lost adds up."""
 
     def __init__(self) -> None:
         self.seen = Seen()
@@ -102,6 +104,13 @@ class Watch:
     def begin(self, container_id: str) -> None:
         self.seen = Seen()
         self._probes.arm(container_id)
+        self._forget()
+
+    def _forget(self) -> None:
+        # the probes themselves, which are for one recording, have no use for this
+        self._probes._bpf[b"called"].clear()
+        if self._probes.way.capabilities:
+            self._probes._bpf[b"capabilities"].clear()
 
     def end(self) -> Seen:
         seen, probes = self.seen, self._probes
@@ -150,8 +159,8 @@ def run(watch: Watch, case: Case, image: Path) -> tuple[int, Seen]:
 
 
 def _overlay(image: Path, name: str) -> Path:
-    """A root file system like Docker's. It stays mounted: what was told in this sitting is remembered by
-    device, and a new overlay must not get the number of an old one."""
+    """A root file system like Docker's. It stays mounted: what was told is remembered by the kernel's own
+    addresses, and a new overlay must not get those of an old one."""
     upper, work, root = (SCRATCH / name / part for part in ("upper", "work", "root"))
     for folder in (upper, work, root):
         folder.mkdir(parents=True)
@@ -226,30 +235,27 @@ def tell(**facts: Any) -> None:
 
 def main() -> int:
     """Everything that is asked for, or the reason why there is nothing to tell."""
-    archive, sittings = sys.argv[1], json.loads(sys.argv[2])
+    archive, cases = sys.argv[1], json.loads(sys.argv[2])
     image = SCRATCH / "image"
     image.mkdir()
     subprocess.run(["tar", "-C", str(image), "-xf", archive], check=True)
     for name in ("proc", "dev"):
         (image / name).mkdir()
-    for number, sitting in enumerate(sittings):
-        begun = time.monotonic()
-        try:
-            watch = Watch()
-        except SlimtraceError as problem:
-            tell(failed=problem.message)
-            return 1
-        with watch:
-            if number == 0:
-                tell(kernel=platform.release(), features=watch.features())
-            loaded = time.monotonic()
-            for value in sitting:
-                case = codec.decode(Case, value)
-                code, seen = run(watch, case, image)
-                tell(case=value, code=code, seen=codec.encode(seen))
-            watch.close()
-            times = {"load": round(loaded - begun, 2), "run": round(time.monotonic() - loaded, 2)}
-            tell(sitting=number, passed_over=passed_over(), **times)
+    begun = time.monotonic()
+    try:
+        watch = Watch()
+    except SlimtraceError as problem:
+        tell(failed=problem.message)
+        return 1
+    with watch:
+        tell(kernel=platform.release(), features=watch.features())
+        loaded = time.monotonic()
+        for value in cases:
+            code, seen = run(watch, codec.decode(Case, value), image)
+            tell(case=value, code=code, seen=codec.encode(seen))
+        watch.close()
+        times = {"load": round(loaded - begun, 2), "run": round(time.monotonic() - loaded, 2)}
+        tell(passed_over=passed_over(), **times)
     return 0
 
 

@@ -9,7 +9,7 @@
 enum {
 	SYS_open = -1000, SYS_creat, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_mkdir, SYS_mknod, SYS_symlink,
 	SYS_link, SYS_rename, SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat, SYS_unlink,
-	SYS_rmdir,
+	SYS_rmdir, SYS_getdents,
 };
 
 __attribute__((unused)) static long newer_call(long number, ...)
@@ -59,6 +59,8 @@ __attribute__((unused)) static long newer_call(long number, ...)
 		return syscall(SYS_unlinkat, AT_FDCWD, at[0], 0);
 	case SYS_rmdir:
 		return syscall(SYS_unlinkat, AT_FDCWD, at[0], AT_REMOVEDIR);
+	case SYS_getdents:
+		return syscall(SYS_getdents64, at[0], at[1], at[2]);
 	default:
 		return syscall(number, at[0], at[1], at[2], at[3], at[4], at[5]);
 	}

@@ -41,10 +41,10 @@ class Recording:
         return seen
 
 
-def guest(python: str, checkout: Path, image: Path, sittings: Sequence[Sequence[Case]]) -> list[str]:
+def guest(python: str, checkout: Path, image: Path, cases: Sequence[Case]) -> list[str]:
     """The command for a machine; the paths are the guest's."""
     script = checkout / "tests/vm/guest.py"
-    return [python, str(script), str(image), json.dumps(codec.encode(sittings))]
+    return [python, str(script), str(image), json.dumps(codec.encode(cases))]
 
 
 def run(machine: Machine, command: Sequence[str]) -> Outcome:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from host import test_probes
 from vm import foreign, recording
-from vm.cases import PLACED, SITTINGS, rows_of
+from vm.cases import CASES, PLACED, rows_of
 from vm.guest import Case
 from vm.kernels import chosen, obtain
 from vm.machine import Machine
@@ -37,7 +37,9 @@ NEWER = {
     "readlink": "readlinkat", "mkdir": "mkdirat", "mknod": "mknodat", "symlink": "symlinkat", "link": "linkat",
     "rename": "renameat", "chmod": "fchmodat", "chown": "fchownat", "lchown": "fchownat", "utime": "utimensat",
     "utimes": "utimensat", "futimesat": "utimensat", "unlink": "unlinkat", "rmdir": "unlinkat",
+    "getdents": "getdents64",
 }  # fmt: skip
+FOREIGN = {"compat", "x32"}  # workloads of x86's other ABIs
 OLDER = {"openat": "open", "readlinkat": "readlink", "renameat": "rename"}
 
 test_deep_paths = test_probes.test_deep_paths
@@ -48,17 +50,19 @@ test_execs = test_probes.test_execs
 test_listening_sockets = test_probes.test_listening_sockets
 test_calls_by_phase = test_probes.test_calls_by_phase
 test_a_refused_call_is_known = test_probes.test_a_refused_call_is_known
+test_sockets = test_probes.test_sockets
+test_io_uring = test_probes.test_io_uring
 
 
 @pytest.fixture(scope="module", params=KERNELS)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recording:
     root = foreign.root("arm64")
-    image = packed(tmp_path_factory.mktemp("workloads"), COMPILER, without={"compat"})
+    image = packed(tmp_path_factory.mktemp("workloads"), COMPILER, without=FOREIGN)
     app = root / foreign.APP
     shutil.copy(image, app)
     at = Path("/") / foreign.APP
-    sittings = [sitting for sitting in SITTINGS if sitting[0].command != ("compat",)]
-    command = recording.guest("python3", at, at / image.name, sittings)
+    cases = [case for case in CASES if case.command[0] not in FOREIGN]
+    command = recording.guest("python3", at, at / image.name, cases)
     return recording.record(Machine(obtain(request.param), root=root), [*foreign.PREPARE, *command])
 
 
@@ -81,20 +85,32 @@ def newer(uses: Iterable[FileUse]) -> list[FileUse]:
     return list(dict.fromkeys(replace(use, call=NEWER.get(use.call, use.call)) for use in uses))
 
 
-@pytest.mark.parametrize(("program", "user", "expected"), rows_of(test_probes.test_files))
+FILES = [row for row in rows_of(test_probes.test_files) if row[0] not in FOREIGN]
+
+
+@pytest.mark.parametrize(("program", "user", "expected"), FILES)
 def test_files(engine: Recording, tag: str, program: str, user: str, expected: list[FileUse]) -> None:
     code = 5 if program == "leaf" else 0
     seen = test_probes.trace(engine, tag, program, launch=Launch(user=user), code=code)
     assert newer(test_probes.told(seen)) == newer(expected)
-    assert (seen.lost, seen.unreadable, seen.other_abi, seen.cgroups) == (0, 0, 0, 1)
+    assert (seen.lost, seen.unreadable, seen.cgroups) == (0, 0, 1)
+
+
+def test_files_by_descriptor(engine: Recording, tag: str) -> None:
+    seen = test_probes.trace(engine, tag, "descriptors", launch=Launch(cap_add=test_probes.LOOKS_BY_HANDLE))
+    assert newer(test_probes.told(seen)) == newer(test_probes.DESCRIPTORS)
+    assert (seen.lost, seen.unreadable) == (0, 0)
 
 
 @pytest.mark.parametrize(("place", "cgroups"), [("systemd", 1), ("nested", 2), ("elsewhere", 0)])
 def test_the_cgroup_is_found(engine: Recording, place: str, cgroups: int) -> None:
     code, seen = engine.cases[Case(PLACED, place=place)]
     assert (code, seen.cgroups) == (0, cgroups)
-    expected = [test_probes.STARTUP, *test_probes.CHROOTS] if cgroups else []
-    assert newer(replace(use, pid=0) for use in seen.uses) == newer(expected)
+    uses = [replace(use, call=OLDER.get(use.call, use.call)) for use in seen.uses]
+    if cgroups:
+        assert newer(test_probes.told(replace(seen, uses=uses))) == newer(test_probes.CHROOTS)
+    else:
+        assert uses == []
 
 
 def test_capabilities_by_verdict(engine: Recording) -> None:

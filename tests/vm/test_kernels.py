@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from host import test_probes
 from vm import recording
-from vm.cases import PLACED, SITTINGS
+from vm.cases import CASES, PLACED
 from vm.guest import Case
 from vm.kernels import chosen, obtain
 from vm.machine import Machine
@@ -52,7 +52,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=KERNELS)
 def engine(request: pytest.FixtureRequest, image: Path) -> Recording:
     """In the engine's place, so that the tests of tests/host find it: all that one kernel told."""
-    command = recording.guest(sys.executable, CHECKOUT, image, SITTINGS)
+    command = recording.guest(sys.executable, CHECKOUT, image, CASES)
     return recording.record(Machine(obtain(request.param)), command)
 
 
@@ -116,7 +116,7 @@ OPENS = Case(("opens",))
 @pytest.fixture
 def command(image: Path) -> list[str]:
     """Records one workload."""
-    return recording.guest(sys.executable, CHECKOUT, image, [[OPENS]])
+    return recording.guest(sys.executable, CHECKOUT, image, [OPENS])
 
 
 @first_kernel
