@@ -28,7 +28,7 @@ from slimtrace.observe.rootfs import ImageContents, Rootfs
 from slimtrace.present.live import Screen
 from slimtrace.reason import apparmor, dockerfile, graph, seccomp
 from slimtrace.reason import merge as merging
-from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference
+from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference, tagged
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
 from slimtrace.reason.rules import Rules
 from slimtrace.reason.select import select
@@ -84,7 +84,8 @@ def build(request: Request, screen: Screen) -> Report:
                 files = describe(capture, selection)
             signals.admit()
             with screen.phase("assemble"):
-                tag = request.tag or slim_reference(bench.image.reference, bench.image.tags)
+                own = slim_reference(bench.image.reference, bench.image.tags)
+                tag = tagged(request.tag) if request.tag else own
                 stack.enter_context(bench.engine.keeping(tag))
                 layer, slim = assemble(request, bench, selection, tag)
                 screen.kept(layer.file_bytes, layer.entries)

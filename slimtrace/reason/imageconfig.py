@@ -120,8 +120,12 @@ def slim_reference(reference: str, tags: tuple[str, ...] = ()) -> str:
         if not tags:
             return f"{match[1][:12]}.slim:latest"
         reference = tags[0]
-    name = reference.partition("@")[0]
-    repository, _, tag = name.rpartition(":")
-    if not repository or "/" in tag:  # the colon was a registry's port, or there was none
-        repository, tag = name, "latest"
+    repository, _, tag = tagged(reference.partition("@")[0]).rpartition(":")
     return f"{repository}.slim:{tag}"
+
+
+def tagged(name: str) -> str:
+    """`name` with its tag, which is ``latest`` where it has none."""
+    repository, _, tag = name.rpartition(":")
+    # else the colon was a registry's port, or there was none
+    return name if repository and "/" not in tag else f"{name}:latest"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from slimtrace.facts.image import Image
-from slimtrace.reason.imageconfig import Edits, image_config, slim_reference
+from slimtrace.reason.imageconfig import Edits, image_config, slim_reference, tagged
 
 HEX = "0123456789ab" + "c" * 52
 IMAGE = Image(
@@ -56,6 +56,19 @@ IMAGE = Image(
 )
 def test_the_slim_name(reference: str, tags: tuple[str, ...], slim: str) -> None:
     assert slim_reference(reference, tags) == slim
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("app", "app:latest"),
+        ("my/app.slim:2", "my/app.slim:2"),
+        ("localhost:5000/app", "localhost:5000/app:latest"),
+        ("localhost:5000/app:1", "localhost:5000/app:1"),
+    ],
+)
+def test_a_name_without_a_tag_is_the_latest(name: str, expected: str) -> None:
+    assert tagged(name) == expected
 
 
 def test_everything_that_describes_the_image_is_kept_and_nothing_of_its_build_container() -> None:
