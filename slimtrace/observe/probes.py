@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
 from pathlib import Path
@@ -69,6 +69,7 @@ NEEDLE = 16  # characters of the container id that the kernel looks for in a cgr
 _CALL_ROWS, _RING_ROWS = 18, 36
 _PROCESSES_IN_A_ROW = 1024
 _TYPED_HELPERS = ("bpf_get_current_task_btf", "bpf_task_pt_regs")
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")  # where bcc looks
 _LAST_PROGRAM_SECONDS = 0.005  # for one that runs while its tracepoint is taken away
 
 _MISSING_BCC = (
@@ -129,11 +130,13 @@ class Rings(Enum):
 @dataclass(frozen=True, slots=True)
 class Way:
     """One of the ways to see: with plain loads (bpf/kernel.h, TYPED), with io_uring's requests, and how
-    capabilities are seen."""
+    capabilities are seen. `by_perf`: system calls by perf's tracepoint, which costs more than the raw one and
+    whose programs are never preempted."""
 
     typed: bool
     rings: Rings
     capabilities: str
+    by_perf: bool = False
 
 
 def ways(btf: kernel.Btf) -> Iterator[Way]:
@@ -182,6 +185,8 @@ class Probes:
                 loaded = None
                 try:
                     loaded = self._bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
+                    if way.typed and "AT_TASK_MIGRATION_DISABLED" in values:
+                        way = replace(way, by_perf=_is_better_by_perf(loaded))
                     self._link_steps(loaded, way)
                     self._fill_calls(loaded)
                     if way.rings is Rings.NAMED:
@@ -209,7 +214,10 @@ class Probes:
         if way.rings is not Rings.UNSEEN:
             wanted.insert(0, (kernel.ring_constants(btf)[0], "on_io_uring"))
         for tracepoint, program in wanted:
-            bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
+            if way.by_perf and tracepoint == "sys_exit":
+                bpf.attach_tracepoint(tp=f"raw_syscalls:{tracepoint}".encode(), fn_name=program.encode())
+            else:
+                bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
         # an interrupt may come while one of the others runs, of which it tells nothing
         self._programs = [
             bpf.funcs[f"on_{name}".encode()].fd for name in TRACEPOINTS if name not in _IN_INTERRUPTS
@@ -224,10 +232,13 @@ class Probes:
         self.close()
 
     def _link_steps(self, bpf: Any, way: Way) -> None:
-        table = bpf[b"steps"]
+        kinds = self._bcc.BPF
         for index, name in enumerate(STEPS):
+            of_call = not name.endswith(("_ring", "_ring_name", "_exec"))
             if "ring" not in name or way.rings is Rings.NAMED:
-                program = bpf.load_func(name.encode(), self._bcc.BPF.RAW_TRACEPOINT)
+                kind = kinds.TRACEPOINT if of_call and way.by_perf else kinds.RAW_TRACEPOINT
+                program = bpf.load_func(name.encode(), kind)
+                table = bpf[b"steps_of_call" if of_call else b"steps"]
                 table[ctypes.c_int(index)] = ctypes.c_int(program.fd)
 
     def _fill_calls(self, bpf: Any) -> None:
@@ -320,6 +331,8 @@ class Probes:
         comes after that, however busy the container still is: the reader would never find an end otherwise."""
         for tracepoint in list(self._bpf.raw_tracepoint_fds):
             self._bpf.detach_raw_tracepoint(tracepoint)
+        for tracepoint in list(self._bpf.tracepoint_fds):
+            self._bpf.detach_tracepoint(tracepoint)
         self._stopping.set()
         if self._reader is not None:
             self._reader.join()
@@ -333,8 +346,8 @@ class Probes:
 
     def lost(self) -> int:
         """Records that could not be handed over, and programs that the kernel left out because another process
-        was in the same one on that processor (possible from Linux 7.0 on, see bpf/paths.c; since 5.12 it counts
-        them). Of the latter some may have been strangers'."""
+        was in the same one on that processor (possible from Linux 7.0 on, see bpf/README.md; since 5.12 it
+        counts them). Of the latter some may have been strangers'."""
         return int(self._bpf[b"losses"][ctypes.c_int(0)].value) + sum(map(_left_out, self._programs))
 
     def unreadable(self) -> int:
@@ -401,6 +414,17 @@ class Probes:
             self._reader.join()
             self._reader = None
         self._bpf.cleanup()
+
+
+def _is_better_by_perf(bpf: Any) -> bool:
+    """Whether a program on the raw tracepoint sys_exit can be preempted (from Linux 7.0 on), so that the kernel
+    leaves it out for whoever runs on that processor meanwhile; and perf's tracepoint, where that cannot happen,
+    is there."""
+    bpf.attach_raw_tracepoint(tp=b"sys_exit", fn_name=b"ask_preemption")
+    os.getppid()  # any system call
+    bpf.detach_raw_tracepoint(b"sys_exit")
+    preempted = bpf[b"preemption"][ctypes.c_int(0)].value != 0
+    return preempted and any(Path(at, "events/raw_syscalls/sys_exit/id").exists() for at in _TRACEFS)
 
 
 def _left_out(program: int) -> int:
