@@ -44,6 +44,33 @@ static __always_inline void mark_exec(u32 standing, u64 number)
 	mark(row, number & ~X32_BIT);
 }
 
+/* The result is in the registers too, and from there on this program and its steps read nothing of `ctx`: they run as
+ * well on perf's tracepoint. 32-bit calls may have left it without its upper half. */
+static __always_inline s64 result_of(kernel_ptr regs, u32 abi, s64 given)
+{
+#if TYPED
+	s64 result = FOLLOW(u64, regs, AT_FUNCTION_RESULT);
+	return abi == ABI_COMPAT && (u32)result >= (u32)-MOST_ERRORS ? (s32)result : result;
+#else
+	return given;
+#endif
+}
+
+#if TYPED && defined(AT_TASK_MIGRATION_DISABLED)
+/* Whether a program on a raw tracepoint can be preempted: then it is kept on its processor meanwhile (migrate_disable),
+ * else preemption is off and that is not necessary (kernel/trace/bpf_trace.c, __bpf_trace_run). */
+BPF_ARRAY(preemption, u32, 1);
+
+int ask_preemption(struct bpf_raw_tracepoint_args *ctx)
+{
+	int zero = 0;
+	u32 *answer = preemption.lookup(&zero);
+	if (answer)
+		*answer = FOLLOW(u16, current_task(), AT_TASK_MIGRATION_DISABLED) != 0;
+	return 0;
+}
+#endif
+
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	kernel_ptr task = current_task();
@@ -52,8 +79,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (!standing || !*standing)
 		return 0;
 	u32 now = *standing;
-	s64 result = ctx->args[1];
-	kernel_ptr regs = registers_of(task, ctx->args[0]);
+	kernel_ptr regs = registers_of(task, GIVEN(0));
 	u32 number = FOLLOW(u32, regs, AT_CALL_NUMBER);
 	if (now & EXECUTED) {
 		*standing = now & ~EXECUTED;
@@ -61,6 +87,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	u32 abi = abi_of(task, number == -1 ? 0 : number);
+	s64 result = result_of(regs, abi, GIVEN(1));
 	if (number == -1)
 		number = abi == ABI_COMPAT ? NR_COMPAT_RT_SIGRETURN : NR_RT_SIGRETURN;
 	else if (abi == ABI_X32)
@@ -117,11 +144,11 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	job->walks = 0;
 	job->standing = now;
 	if (shape->act == ACT_DESCRIPTOR)
-		steps.call(ctx, STEP_DESCRIPTOR);
+		go_on(ctx, OF_CALL, STEP_DESCRIPTOR);
 	else if (shape->act == ACT_SOCKET)
-		steps.call(ctx, STEP_SOCKET);
+		go_on(ctx, OF_CALL, STEP_SOCKET);
 	else
-		steps.call(ctx, STEP_NAME);
+		go_on(ctx, OF_CALL, STEP_NAME);
 	count_loss(LOST_RECORD);
 	return 0;
 }

@@ -5,6 +5,7 @@
 
 BPF_ARRAY(calls, struct call_shape, 3 * CALL_NUMBERS); /* abi * CALL_NUMBERS + number */
 
+#define MOST_ERRORS 4095 /* MAX_ERRNO, include/linux/err.h */
 #define NO_SUCH_CALL 38 /* ENOSYS */
 #define BAD_ADDRESS 14  /* EFAULT */
 #define INTERRUPTED 4   /* EINTR */
@@ -59,7 +60,7 @@ static __always_inline int tell_name(struct bpf_raw_tracepoint_args *ctx, struct
 	job->cursor = asked;
 	job->base_done = 0;
 	walk_next(job, &job->base);
-	steps.call(ctx, STEP_WALK + of);
+	go_on(ctx, of, STEP_WALK + of);
 	count_loss(LOST_RECORD);
 	return 0;
 }
@@ -119,7 +120,7 @@ static __always_inline int tell_descriptor(struct bpf_raw_tracepoint_args *ctx, 
 	job->cursor = 0;
 	job->base_done = 1;
 	walk_next(job, &job->opened);
-	steps.call(ctx, STEP_WALK);
+	go_on(ctx, OF_CALL, STEP_WALK);
 	count_loss(LOST_RECORD);
 	return 0;
 }
@@ -204,7 +205,7 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 		if (length >= 0 && shape->bare && job->result >= 0)
 			return tell_descriptor(ctx, job, argument(job, dirfd_at));
 		if (job->names_left)
-			steps.call(ctx, STEP_NAME);
+			go_on(ctx, OF_CALL, STEP_NAME);
 		return 0;
 	}
 	int too_long = length > TEXT_SIZE;
@@ -223,6 +224,6 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 		depart(job, shape->places);
 	tell_name(ctx, job, OF_CALL, asked);
 	if (job->names_left) /* this name is old, the other may not be */
-		steps.call(ctx, STEP_NAME);
+		go_on(ctx, OF_CALL, STEP_NAME);
 	return 0;
 }

@@ -42,6 +42,13 @@ static __always_inline kernel_ptr current_task(void)
 #endif
 }
 
+/* What the tracepoint tells, where it has to. */
+#if TYPED
+#define GIVEN(index) 0
+#else
+#define GIVEN(index) ctx->args[index]
+#endif
+
 /* The registers that the task came into the kernel with; `given` is what the tracepoint says that they are. */
 static __always_inline kernel_ptr registers_of(kernel_ptr task, kernel_ptr given)
 {

@@ -17,8 +17,8 @@
 #define MOST_WALKS 28 /* of them for one system call: two paths of 2,048 names, as many as fit into 4,095 bytes */
 
 /* Whose job: a system call's, an execve's, an io_uring request's. Each has memory and steps of its own. From Linux 7.0
- * on (commit a46023d5616e) a program can be preempted, and one on another tracepoint run meanwhile; never the same one:
- * that is left out and counted as the kernel's own miss, see lost() in slimtrace/observe/probes.py. */
+ * on (commit a46023d5616e) a program on a raw tracepoint can be preempted, and one on another tracepoint run meanwhile;
+ * never the same one: that is left out, and counted by the kernel. See README.md for what is done about it. */
 enum job_of { OF_CALL, OF_EXEC, OF_RING, JOBS };
 enum step {
 	STEP_NAME,
@@ -30,6 +30,7 @@ enum step {
 	STEPS = STEP_FINISH + JOBS,
 };
 BPF_PROG_ARRAY(steps, STEPS);
+BPF_PROG_ARRAY(steps_of_call, STEPS); /* an array holds programs of one type, and a system call's may be of another */
 
 struct place { /* struct path of the kernel */
 	kernel_ptr mnt;
@@ -64,6 +65,14 @@ BPF_PERCPU_ARRAY(jobs, struct job, JOBS);
 static __always_inline struct job *current_job(u32 of)
 {
 	return jobs.lookup(&of);
+}
+
+static __always_inline void go_on(struct bpf_raw_tracepoint_args *ctx, u32 of, u32 step)
+{
+	if (of == OF_CALL)
+		steps_of_call.call(ctx, step);
+	else
+		steps.call(ctx, step);
 }
 
 static __always_inline u64 mix(u64 hash, u64 word)
@@ -227,7 +236,7 @@ static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 of, int
 		job->mount = mount;
 		job->dentry = dentry;
 		if (!out_of_walks(job))
-			steps.call(ctx, STEP_WALK + of);
+			go_on(ctx, of, STEP_WALK + of);
 		job->record.head.flags |= FLAG_TRUNCATED;
 	}
 	if (!job->base_done) {
@@ -236,11 +245,11 @@ static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 of, int
 		if (job->opened.dentry) {
 			walk_next(job, &job->opened);
 			if (!out_of_walks(job))
-				steps.call(ctx, STEP_WALK + of);
+				go_on(ctx, of, STEP_WALK + of);
 			job->record.head.flags |= FLAG_TRUNCATED;
 		}
 	}
-	steps.call(ctx, STEP_FINISH + of);
+	go_on(ctx, of, STEP_FINISH + of);
 	count_loss(LOST_RECORD);
 	return 0;
 }
@@ -299,7 +308,7 @@ static __always_inline int finish(struct bpf_raw_tracepoint_args *ctx, u32 of)
 	if (hand_over(record, size, LET_SLEEP) && record->head.type == RECORD_FILE)
 		untell(&job->key);
 	if (job->names_left)
-		steps.call(ctx, of == OF_RING ? STEP_RING : STEP_NAME);
+		go_on(ctx, of, of == OF_RING ? STEP_RING : STEP_NAME);
 	return 0;
 }
 

@@ -112,7 +112,7 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	job->names_left = 0;
 	job->base = job->text[0] == '/' ? root : place_at(fs + AT_FS_PWD);
 	walk_next(job, &job->base);
-	steps.call(ctx, STEP_WALK + OF_EXEC);
+	go_on(ctx, OF_EXEC, STEP_WALK + OF_EXEC);
 	count_loss(LOST_RECORD);
 	return 0;
 }

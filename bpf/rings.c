@@ -25,7 +25,7 @@ int take_ring_name(struct bpf_raw_tracepoint_args *ctx)
 		count_loss(LOST_TEXT);
 	}
 	if (job->names_left)
-		steps.call(ctx, STEP_RING);
+		go_on(ctx, OF_RING, STEP_RING);
 	return 0;
 }
 
@@ -71,7 +71,7 @@ int on_io_uring(struct bpf_raw_tracepoint_args *ctx)
 	job->second_name = 0;
 	job->walks = 0;
 	job->standing = standing;
-	steps.call(ctx, STEP_RING);
+	go_on(ctx, OF_RING, STEP_RING);
 	count_loss(LOST_RECORD);
 #endif
 	return 0;

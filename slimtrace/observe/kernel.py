@@ -3,6 +3,7 @@
 bpf/kernel.h says what the constants are for.
 """
 
+import contextlib
 import mmap
 import os
 import platform
@@ -182,6 +183,8 @@ def constants(btf: Btf) -> dict[str, int]:
         found = {constant: btf.offset(member) for constant, member in OFFSETS.items()}
         found |= {name: btf.offset(member) + extra for name, (member, extra) in here.registers.items()}
         found["AT_TASK_ABI"] = btf.offset(here.abi)
+        with contextlib.suppress(KeyError):  # of kernels from 5.11 on
+            found["AT_TASK_MIGRATION_DISABLED"] = btf.offset("task_struct.migration_disabled")
     except KeyError as missing:
         raise SlimtraceError(
             f"cannot find {missing.args[0]} in this kernel's type information",

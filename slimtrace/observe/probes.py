@@ -123,8 +123,8 @@ class Probes:
 
     def lost(self) -> int:
         """Records that could not be handed over, and programs that the kernel left out because another process
-        was in the same one on that processor (possible from Linux 7.0 on, see bpf/paths.c; since 5.12 it counts
-        them). Of the latter some may have been strangers'."""
+        was in the same one on that processor (possible from Linux 7.0 on, see bpf/README.md; since 5.12 it
+        counts them). Of the latter some may have been strangers'."""
         return int(self._loaded["losses"][ctypes.c_int(0)].value) + self._loaded.left_out()
 
     def unreadable(self) -> int:

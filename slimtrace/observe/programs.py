@@ -8,7 +8,7 @@ import mmap
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
 from pathlib import Path
@@ -64,6 +64,7 @@ RING_BYTES = 16 << 20  # a power of two; 16 MiB hold about 100,000 file records
 WAKE_BYTES = 256 << 10  # what waits for the reader at most on one processor before it is woken
 TOLD_SETS = 1 << 17  # sets of four facts that the kernel remembers, 8 MiB; a power of two
 _PROCESSES_IN_A_ROW = 1024
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")  # where bcc looks
 _TYPED_HELPERS = ("bpf_get_current_task_btf", "bpf_task_pt_regs")
 
 _MISSING_BCC = (
@@ -125,11 +126,13 @@ class Rings(Enum):
 @dataclass(frozen=True, slots=True)
 class Way:
     """One of the ways to see: with plain loads (bpf/kernel.h, TYPED), with io_uring's requests, and how
-    capabilities are seen."""
+    capabilities are seen. `by_perf`: system calls by perf's tracepoint, which costs more than the raw one and
+    whose programs are never preempted."""
 
     typed: bool
     rings: Rings
     capabilities: str
+    by_perf: bool = False
 
 
 def ways(btf: Btf) -> Iterator[Way]:
@@ -180,6 +183,8 @@ class Loaded:
         """Let the programs see nothing any more; one that runs at this moment comes to its end."""
         for tracepoint in list(self._bpf.raw_tracepoint_fds):
             self._bpf.detach_raw_tracepoint(tracepoint)
+        for tracepoint in list(self._bpf.tracepoint_fds):
+            self._bpf.detach_tracepoint(tracepoint)
 
     def free(self) -> None:
         """Detach and free everything. Safe to call twice."""
@@ -209,6 +214,8 @@ def load() -> Loaded:
             loaded = None
             try:
                 loaded = bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
+                if way.typed and "AT_TASK_MIGRATION_DISABLED" in values:
+                    way = replace(way, by_perf=_can_be_preempted(loaded))
                 _link_steps(bcc, loaded, way)
                 _fill_calls(loaded)
                 named = _fill_rings(loaded, btf) if way.rings is Rings.NAMED else set()
@@ -226,6 +233,16 @@ def load() -> Loaded:
     raise refusal
 
 
+def _can_be_preempted(bpf: Any) -> bool:
+    """Whether a program on sys_exit can be preempted (from Linux 7.0 on), so that the kernel leaves it out for
+    whoever runs on that processor meanwhile; and perf's tracepoint is there, with which that cannot happen."""
+    bpf.attach_raw_tracepoint(tp=b"sys_exit", fn_name=b"ask_preemption")
+    os.getppid()  # any system call
+    bpf.detach_raw_tracepoint(b"sys_exit")
+    preempted = bpf[b"preemption"][ctypes.c_int(0)].value != 0
+    return preempted and any(Path(at, "events/raw_syscalls/sys_exit/id").exists() for at in _TRACEFS)
+
+
 def _attach(bpf: Any, way: Way, btf: Btf) -> None:
     if way.capabilities == BY_KPROBE:
         bpf.attach_kprobe(event=b"cap_capable", fn_name=b"before_cap_capable")
@@ -236,14 +253,19 @@ def _attach(bpf: Any, way: Way, btf: Btf) -> None:
     if way.rings is not Rings.UNSEEN:
         wanted.insert(0, (kernel.ring_constants(btf)[0], "on_io_uring"))
     for tracepoint, program in wanted:
-        bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
+        if way.by_perf and tracepoint == "sys_exit":
+            bpf.attach_tracepoint(tp=f"raw_syscalls:{tracepoint}".encode(), fn_name=program.encode())
+        else:
+            bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
 
 
 def _link_steps(bcc: Any, bpf: Any, way: Way) -> None:
-    table = bpf[b"steps"]
     for index, name in enumerate(STEPS):
+        of_call = not name.endswith(("_ring", "_ring_name", "_exec"))
         if "ring" not in name or way.rings is Rings.NAMED:
-            program = bpf.load_func(name.encode(), bcc.BPF.RAW_TRACEPOINT)
+            kind = bcc.BPF.TRACEPOINT if of_call and way.by_perf else bcc.BPF.RAW_TRACEPOINT
+            program = bpf.load_func(name.encode(), kind)
+            table = bpf[b"steps_of_call" if of_call else b"steps"]
             table[ctypes.c_int(index)] = ctypes.c_int(program.fd)
 
 

@@ -128,6 +128,7 @@ class Watch:
             "cap_capable": kernel.read_btf().has_tracepoint("cap_capable"),
             "capabilities": self._probes.capability_sets() is not None,
             "plain loads": self._probes.way.typed,
+            "system calls by perf": self._probes.way.by_perf,
             "io_uring by name": self._probes.way.rings is Rings.NAMED,
         }
 

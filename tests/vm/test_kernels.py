@@ -89,7 +89,7 @@ def test_another_cgroup_is_left_alone(engine: Recording) -> None:
 
 
 def test_no_call_of_a_program_is_left_out(engine: Recording) -> None:
-    """A loss that no program can count."""
+    """A loss that no program can count: where programs on raw tracepoints can be preempted."""
     assert engine.passed_over == 0
 
 

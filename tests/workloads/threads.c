@@ -29,5 +29,6 @@ int main(void)
 	must(!pthread_create(&second, NULL, work, "b"), "pthread_create");
 	pthread_join(first, NULL);
 	pthread_join(second, NULL);
+	usleep(53000); /* the end of a thread is told after it can be joined */
 	return 0;
 }
