@@ -144,6 +144,7 @@ static __always_inline void mark_end(kernel_ptr ending, u32 standing, int last)
 }
 #endif
 
+#define GROUP_EXIT 4 /* SIGNAL_GROUP_EXIT, include/linux/sched/signal.h */
 int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 pid = current_process();
@@ -160,9 +161,11 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	*known = 0;
 	if (phase_of(standing) != PHASE_APP)
 		return 0;
+	/* of several threads that end at once another may come here last: the process's own code goes before its */
+	int grouped = PEEK(u32, signal, AT_SIGNAL_FLAGS) & GROUP_EXIT;
 	struct exit_record record = {
 		.head = {.length = sizeof(record)},
-		.code = PEEK(u32, task, AT_TASK_EXIT_CODE),
+		.code = grouped ? PEEK(u32, signal, AT_SIGNAL_GROUP_CODE) : PEEK(u32, task, AT_TASK_EXIT_CODE),
 	};
 	sign(&record.head, RECORD_EXIT, pid, standing);
 	struct session *now = session();

@@ -35,6 +35,8 @@ OFFSETS: Mapping[str, str] = {
     "AT_TASK_CRED": "task_struct.cred",
     "AT_TASK_REAL_CRED": "task_struct.real_cred",
     "AT_SIGNAL_LIVE": "signal_struct.live",
+    "AT_SIGNAL_FLAGS": "signal_struct.flags",
+    "AT_SIGNAL_GROUP_CODE": "signal_struct.group_exit_code",
     "AT_FILES_FDT": "files_struct.fdt",
     "AT_FDT_MAX_FDS": "fdtable.max_fds",
     "AT_FDT_FD": "fdtable.fd",

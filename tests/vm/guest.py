@@ -108,9 +108,9 @@ class Watch:
 
     def _forget(self) -> None:
         # the probes themselves, which are for one recording, have no use for this
-        self._probes._bpf[b"called"].clear()
+        self._probes._loaded["called"].clear()
         if self._probes.way.capabilities:
-            self._probes._bpf[b"capabilities"].clear()
+            self._probes._loaded["capabilities"].clear()
 
     def end(self) -> Seen:
         seen, probes = self.seen, self._probes
