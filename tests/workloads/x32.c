@@ -3,8 +3,6 @@
 
 int main(void)
 {
-	long answer = syscall(0x40000000 | SYS_getpid);
-
-	must(answer == getppid() || answer > 0 || errno == ENOSYS, "getpid");
+	must(syscall(0x40000000 | SYS_getpid) > 0 || errno == ENOSYS, "getpid");
 	return 0;
 }
