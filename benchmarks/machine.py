@@ -208,6 +208,38 @@ class Recording:
             self._folder.cleanup()
 
 
+class EmptyTracer:
+    """A BPF program that does nothing, on the tracepoint that slimtrace needs, in a process of its own."""
+
+    _SOURCE = """
+import os, sys
+from slimtrace import data
+os.environ["BCC_KERNEL_SOURCE"] = str(data.folder("bpf"))
+import bcc
+held = bcc.BPF(text="RAW_TRACEPOINT_PROBE(sys_exit) { return 0; }")
+print("attached", flush=True)
+sys.stdin.read()
+"""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self._SOURCE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        )
+        assert self._process.stdout
+        if self._process.stdout.readline().strip() != "attached":
+            raise RuntimeError("cannot load an empty program")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+
 @contextlib.contextmanager
 def straced(container: Container) -> Iterator[None]:
     """strace -f attached to all that runs in a container."""

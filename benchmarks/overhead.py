@@ -1,12 +1,13 @@
-"""What being watched costs a program: native, recorded by slimtrace, under strace -f.
+"""What being watched costs a program: native, recorded by slimtrace, beside an empty tracer, under strace -f.
 
     overhead.py [--rounds N] [NAME…]
 
-One container per benchmark. A round measures it natively, recorded and straced, in an order that turns with
-every round; ratios are formed within a round, and the medians are of those. The container runs on CPU 0, the
-load generator on CPU 1; the tracer's own process is pinned nowhere, as in real life. All three are preferred to
-whatever else runs (on a machine in use: sysctl kernel.sched_autogroup_enabled=0), and what was measured while
-somebody else traced is measured again.
+One container per benchmark. A round measures it natively, recorded, while an empty BPF program hangs on the
+tracepoint that slimtrace needs, and straced, in an order that turns with every round; ratios are formed within
+a round, and the medians are of those. What the empty program costs is the kernel's price for any such tracer.
+The container runs on CPU 0, the load generator on CPU 1; the tracer's own process is pinned nowhere, as in real
+life. All three are preferred to whatever else runs (on a machine in use: sysctl kernel.sched_autogroup_enabled=0),
+and what was measured while somebody else traced is measured again.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from machine import (
     CLIENT_CPU,
     SERVER_CPU,
     Container,
+    EmptyTracer,
     Recording,
     be_preferred,
     compiled,
@@ -35,7 +37,8 @@ from machine import (
     wait_until_alone,
 )
 
-MODES = ("native", "slimtrace", "strace")
+MODES = ("native", "slimtrace", "empty", "strace")
+TRACING = ("slimtrace", "empty")  # these hang on the tracepoint of system calls
 TRIES = 4
 STRACE_SHARE = 20  # counted loops are this much shorter under strace
 BASE = "slimtrace-test/base:bookworm"
@@ -191,6 +194,8 @@ def number(pattern: str, text: str) -> float:
 def watched(mode: str, box: Container) -> contextlib.AbstractContextManager[object]:
     if mode == "native":
         return contextlib.nullcontext()
+    if mode == "empty":
+        return EmptyTracer()
     return Recording(box) if mode == "slimtrace" else straced(box)
 
 
@@ -202,7 +207,7 @@ def one_round(box: Container, load: Load, turn: int, modes: tuple[str, ...]) -> 
             alone = wait_until_alone()
             with watched(mode, box):
                 found[mode] = load(box, STRACE_SHARE if mode == "strace" else 1)
-                alone = alone and len(tracers()) == (mode == "slimtrace")
+                alone = alone and len(tracers()) == (mode in TRACING)
             if alone:
                 break
         else:
@@ -220,18 +225,23 @@ def line(name: str, rounds: list[Mapping[str, Rates]]) -> str:
     """One row of the result."""
     rates = {mode: [each[mode][name] for each in rounds if mode in each] for mode in MODES}
     if name in NANOSECONDS:
-        costs = {mode: [1e9 / rate for rate in found] for mode, found in rates.items() if found}
-        more = [ours - native for ours, native in zip(costs["slimtrace"], costs["native"], strict=True)]
-        met = verdict(statistics.median(more) <= NANOSECONDS[name], f"+{NANOSECONDS[name]:.0f} ns")
-        straced = f"{statistics.median(costs['strace']):.0f} ns" if "strace" in costs else "-"
-        return f"{name:20} {spread(costs['native'], 1):>26} ns  +{spread(more, 1):>22} ns  {straced:>22}  {met}"
-    ours = [mine / native for mine, native in zip(rates["slimtrace"], rates["native"], strict=True)]
-    theirs = [other / native for other, native in zip(rates["strace"], rates["native"], strict=False)]
-    met = verdict(statistics.median(ours) >= SHARES[name], f"{SHARES[name]:.2f}") if name in SHARES else ""
-    digits = 0 if rates["native"][0] > 100 else 2
-    native = spread(rates["native"], digits)
-    straced = spread(theirs, 3) if theirs else "-"
-    return f"{name:20} {native:>26} /s  {spread(ours, 3):>22}    {straced:>22}  {met}"
+        costs = {mode: [1e9 / rate for rate in found] for mode, found in rates.items()}
+        more = {mode: [a - b for a, b in zip(costs[mode], costs["native"], strict=False)] for mode in MODES[1:]}
+        met = verdict(statistics.median(more["slimtrace"]) <= NANOSECONDS[name], f"+{NANOSECONDS[name]:.0f} ns")
+        cells = [f"+{spread(each, 1)}" if each else "-" for each in more.values()]
+        return row(name, f"{spread(costs['native'], 1)} ns", *cells, met)
+    share = {mode: [a / b for a, b in zip(rates[mode], rates["native"], strict=False)] for mode in MODES[1:]}
+    met = (
+        verdict(statistics.median(share["slimtrace"]) >= SHARES[name], f"{SHARES[name]:.2f}")
+        if name in SHARES
+        else ""
+    )
+    native = spread(rates["native"], 0 if rates["native"][0] > 100 else 2)
+    return row(name, f"{native} /s", *(spread(each, 3) if each else "-" for each in share.values()), met)
+
+
+def row(name: str, native: str, ours: str, empty: str, straced: str, met: str) -> str:
+    return f"{name:20} {native:>29}  {ours:>22}  {empty:>22}  {straced:>22}  {met}"
 
 
 def verdict(met: bool, target: str) -> str:
@@ -249,12 +259,12 @@ def main() -> None:
     print(describe())
     print(f"container on CPU {SERVER_CPU}, load on CPU {CLIENT_CPU}")
     print(f"{options.rounds} rounds, median (least–most)")
-    print(f"{'':20} {'native':>26}     {'slimtrace/native':>22}    {'strace/native':>22}  target", flush=True)
+    print(row("", "native", "slimtrace/native", "empty/native", "strace/native", "target"), flush=True)
     with compiled("getppid", "forks") as programs:
         for benchmark in BENCHMARKS:
             if options.names and benchmark.name not in options.names:
                 continue
-            modes = MODES[:2] if options.no_strace or benchmark.name == "outside" else MODES
+            modes = MODES[:3] if options.no_strace or benchmark.name == "outside" else MODES
             with benchmark.start(programs) as (box, load):
                 box.settle()
                 load(box, 1)  # warm caches, for all alike

@@ -26,7 +26,7 @@ from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.observe.rootfs import ImageContents, Rootfs
 from slimtrace.present.live import Screen
-from slimtrace.reason import apparmor, dockerfile, graph, seccomp
+from slimtrace.reason import apparmor, dockerfile, growth, seccomp
 from slimtrace.reason import merge as merging
 from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference, tagged
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
@@ -79,7 +79,7 @@ def build(request: Request, screen: Screen) -> Report:
             with screen.phase("decide"):
                 contents = ImageContents(bench.rootfs)
                 capture = Capture(bench.image, bench.tree, outcome.trace, contents)
-                selection = select(graph.build(capture, request.rules), capture, request.rules)
+                selection = select(growth.grow(capture, request.rules), capture, request.rules)
             with screen.phase("describe"):
                 files = describe(capture, selection)
             signals.admit()
@@ -220,7 +220,7 @@ def keep(
     """Write a capture; what the decisions will ask of the files' content is asked now."""
     with screen.phase("write"):
         capture = Capture(image, tree, outcome.trace, contents)
-        graph.build(capture)
+        growth.grow(capture)
         artifacts.write(output, store.pack(capture))
     return capture
 

@@ -25,7 +25,7 @@ from slimtrace.facts.events import Trace
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import Entry, FileTree, Kind
 
-SCHEMA = 2
+SCHEMA = 3
 FILES = ("capture.json", "tree.jsonl.gz", "trace.json.gz", "contents.json.gz")
 LIMIT = 1 << 28  # bytes of one file, unpacked: about two million tree entries
 

@@ -7,10 +7,11 @@ from typing import Protocol
 from slimtrace.facts.elf import Elf
 from slimtrace.facts.events import Trace
 from slimtrace.facts.image import Image
+from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.tree import FileTree
 
 HEAD_BYTES = 256  # what the kernel reads of a file to find out how to execute it (BINPRM_BUF_SIZE)
-TEXT_LIMIT = 1 << 20  # a configuration file larger than this is not one
+TEXT_LIMIT = 1 << 24  # bytes: the list of a distribution's packages is the largest that is asked for
 
 
 class Contents(Protocol):
@@ -30,14 +31,20 @@ class Contents(Protocol):
         """The whole of a small text file (at most TEXT_LIMIT bytes), undecodable bytes as surrogates."""
         ...
 
+    def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
+        """What the file names, read as `language`; empty for what is no regular file too."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Contents that were asked for once, for a stored capture; what was never asked answers None."""
+    """Contents that were asked for once, for a stored capture; what was never asked answers None. `named` holds
+    the mentions by ``LANGUAGE PATH``."""
 
     elfs: Mapping[str, Elf | None] = field(default_factory=dict)
     heads: Mapping[str, bytes | None] = field(default_factory=dict)
     texts: Mapping[str, str | None] = field(default_factory=dict)
+    named: Mapping[str, tuple[Mention, ...]] = field(default_factory=dict)
 
     def elf(self, path: str) -> Elf | None:
         return self.elfs.get(path)
@@ -47,6 +54,9 @@ class Answers:
 
     def text(self, path: str) -> str | None:
         return self.texts.get(path)
+
+    def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
+        return self.named.get(f"{language} {path}", ())
 
 
 @dataclass(frozen=True, slots=True)

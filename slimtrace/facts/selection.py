@@ -18,6 +18,9 @@ class Why(StrEnum):
     CHANGED = "changed"  # the container wrote here; the image's own content is kept
     INTERPRETER = "interpreter"  # ELF PT_INTERP or a script's #! line
     NEEDED = "needed"  # DT_NEEDED of a kept file
+    IMPORTED = "imported"  # code that is kept names it as a module, a library, a program
+    ON_DEMAND = "loaded on demand"  # what is kept may load it, by what the system's own files say
+    PACKAGE = "of the package"  # with --keep package: something else of its package was used
     LINK_TO = "link on the way"  # a symlink through which a kept path was reached
     PARENT = "directory of"
     CONFIGURED = "configured"  # the image's configuration names it

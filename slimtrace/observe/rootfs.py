@@ -13,9 +13,10 @@ from typing import Self, TypeVar
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
-from slimtrace.facts import elf, paths
+from slimtrace.facts import elf, paths, sources
 from slimtrace.facts.capture import HEAD_BYTES, TEXT_LIMIT, Answers
 from slimtrace.facts.image import Image
+from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.observe import namespace
 from slimtrace.observe.beneath import open_beneath
@@ -204,6 +205,7 @@ class ImageContents:
         self._elfs: dict[str, elf.Elf | None] = {}
         self._heads: dict[str, bytes | None] = {}
         self._texts: dict[str, str | None] = {}
+        self._named: dict[str, tuple[Mention, ...]] = {}
 
     def elf(self, path: str) -> elf.Elf | None:
         """The dynamic needs of an ELF file; None for any other."""
@@ -224,9 +226,17 @@ class ImageContents:
             self._texts[path] = None if found is None or len(found) > TEXT_LIMIT else paths.decode(found)
         return self._texts[path]
 
+    def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
+        """What the file names, read as `language`."""
+        key = f"{language} {path}"
+        if key not in self._named:
+            found = self._ask(path, lambda file: sources.read(language, io.BufferedReader(file)))
+            self._named[key] = found or ()
+        return self._named[key]
+
     def answers(self) -> Answers:
         """What was asked so far, for a stored capture."""
-        return Answers(dict(self._elfs), dict(self._heads), dict(self._texts))
+        return Answers(dict(self._elfs), dict(self._heads), dict(self._texts), dict(self._named))
 
     def _ask(self, path: str, question: Callable[[io.FileIO], T]) -> T | None:
         try:

@@ -16,16 +16,11 @@ from itertools import pairwise
 import networkx as nx
 
 from slimtrace.facts import paths
-from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Why
-from slimtrace.facts.tree import FileTree, Kind, Resolution
-from slimtrace.reason import evidence, scripts
-from slimtrace.reason.evidence import CONFIG, RULES, RUNTIME, Claim, Depth
-from slimtrace.reason.linker import Linker
-from slimtrace.reason.rules import Rules
+from slimtrace.facts.tree import FileTree, Resolution
+from slimtrace.reason.evidence import CONFIG, RULES, RUNTIME
 
-LD_SO_CACHE = "/etc/ld.so.cache"
 # Reasons that a directory may have in place of what is not there; for any other it was looked at.
 _OF_DIRECTORIES = frozenset((Why.CHANGED, Why.CONFIGURED, Why.RULE, Why.RUNTIME))
 
@@ -149,77 +144,6 @@ class ArtifactGraph:
         return reason if reason.why in _OF_DIRECTORIES else Reason(Why.LOOKED_AT, reason.of)
 
 
-def build(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
-    """The graph of everything that `capture` and `rules` give a reason to keep."""
-    tree = capture.tree
-    mounts = tuple(mount.path for mount in capture.trace.mounts)
-    graph = ArtifactGraph(tree, mounts, capture.image.volumes)
-    objects: dict[str, Depth] = {}
-    for claim in evidence.claims(capture, rules or Rules()):
-        reason = Reason(claim.why, claim.of)
-        if not claim.present:
-            graph.lead_to(claim.path, reason, claim.source, claim.follow)
-            continue
-        found = graph.reach(claim.path, reason, claim.source, claim.follow)
-        if found is None or found.entry is None or found.entry.kind is not Kind.FILE:
-            continue
-        if claim.why is Why.EXECUTED:
-            graph.connect(found.path, evidence.process(found.path))
-        if claim.depth >= Depth.LIBRARY:
-            objects[found.path] = max(claim.depth, objects.get(found.path, Depth.ALONE))
-        if claim.depth is Depth.PROGRAM:
-            for path in _add_interpreters(graph, capture, claim, found.path):
-                objects.setdefault(path, Depth.LIBRARY)
-    _add_libraries(graph, capture, objects)
-    graph.doubts += evidence.missing(capture, rules or Rules())
-    graph.join_loose_ends()
-    return graph
-
-
-def _add_interpreters(graph: ArtifactGraph, capture: Capture, claim: Claim, path: str) -> Iterator[str]:
-    search = capture.image.environment.get("PATH") or scripts.DEFAULT_PATH
-    for step in scripts.interpreters(capture.tree, capture.contents, path, search, claim.base):
-        reason = Reason(Why.INTERPRETER, step.by)
-        found = graph.reach(step.path, reason, step.by) if step.path else None
-        if found:
-            yield found.path
-        else:
-            text = f"{paths.printable(step.by)} is a script of {step.asked}, which the image does not have"
-            graph.doubts.append(Doubt("interpreter", text, step.by))
-
-
-def _add_libraries(graph: ArtifactGraph, capture: Capture, objects: dict[str, Depth]) -> None:
-    """The dynamic linker's work for all `objects`: programs first, since what they load is found by their own
-    search path; the rest (what was dlopened, or only read) by its own."""
-    linker = Linker(capture.tree, capture.contents, capture.image.environment)
-    elfs = {path: elf for path in sorted(objects) if (elf := capture.contents.elf(path))}
-    unresolved: dict[str, str] = {}
-    known = {elf.soname for elf in elfs.values()}
-    done: set[str] = set()
-    for path in sorted(elfs, key=lambda path: (not elfs[path].interpreter, path)):
-        if path in done:
-            continue
-        loader = elfs[path].interpreter
-        if loader and not graph.reach(loader, Reason(Why.INTERPRETER, path), path):
-            unresolved[loader] = path
-        if loader and "ld-musl" not in loader and LD_SO_CACHE in capture.tree:
-            graph.reach(LD_SO_CACHE, Reason(Why.NEEDED, path), path)
-        for need in linker.closure(path):
-            if need.found is None:
-                unresolved.setdefault(need.name, need.by)
-                continue
-            done.add(need.found.path)
-            if end := graph.reach(need.asked, Reason(Why.NEEDED, need.by), need.by):
-                done.add(end.path)
-    known |= {paths.name(path) for path in graph.paths()}
-    for name, by in sorted(unresolved.items()):
-        # A library that was loaded from elsewhere (by a loader's search path, by LD_LIBRARY_PATH set in a
-        # script) is there already: its name is no doubt.
-        if name not in known:
-            text = f"{paths.printable(by)} needs {paths.printable(name)}, which was not found in the image"
-            graph.doubts.append(Doubt("unresolved-library", text, name))
-
-
 _ORDER = {why: at for at, why in enumerate(Why)}
 
 
@@ -227,4 +151,4 @@ def _rank(reason: Reason) -> tuple[int, str]:
     return _ORDER[reason.why], reason.of
 
 
-__all__ = ["ArtifactGraph", "build"]
+__all__ = ["ArtifactGraph"]

@@ -6,6 +6,15 @@ Precedence: an exclude pattern wins over everything, an include over what the tr
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Keep(StrEnum):
+    """How far a build goes beyond what was seen."""
+
+    EXACT = "exact"  # what was used, and what the dynamic linker and the #! lines need for it
+    CLOSURE = "closure"  # and what the code in use names, and what the system loads on demand
+    PACKAGE = "package"  # and the whole packages of what was used
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +26,7 @@ class Rules:
     `exclude_patterns` are globs over whole paths; one that names a directory drops all below it too.
     """
 
+    keep: Keep = Keep.CLOSURE
     include_paths: tuple[str, ...] = ()
     include_bins: tuple[str, ...] = ()
     include_shell: bool = False

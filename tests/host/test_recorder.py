@@ -21,7 +21,7 @@ from slimtrace.facts.tree import FileTree
 from slimtrace.observe import attach, exercise, programs, recorder
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.reason.graph import build
+from slimtrace.reason.growth import grow
 from slimtrace.reason.select import select
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
@@ -218,7 +218,7 @@ def test_lost_records_make_a_doubt(engine: Engine, image: Image, monkeypatch: py
     assert outcome.trace.lost == tally.lost > 0
     assert outcome.events + outcome.trace.lost == 9973 + 20
     capture = Capture(image, FileTree({}), outcome.trace, Answers())
-    assert "lost-events" in {doubt.code for doubt in select(build(capture), capture).doubts}
+    assert "lost-events" in {doubt.code for doubt in select(grow(capture), capture).doubts}
 
 
 def test_loading_leaves_the_working_directory_to_others() -> None:

@@ -9,7 +9,7 @@ import pytest
 from slimtrace.facts.events import Exec, FileUse, Origin, Use
 from slimtrace.facts.selection import Reason, Why
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.reason import graph
+from slimtrace.reason import growth
 from slimtrace.reason.rules import Rules
 
 from .trees import DASH, GLIBC, INTERP, Answers, capture, kept, orders, read, selected
@@ -189,7 +189,7 @@ def test_chain_leads_from_the_configuration() -> None:
         read("/srv/up", "/srv/data", pid=1, program="/entry.sh"),  # before it executed the tool
     ]
     seen = capture(SERVER, uses, execs, {"Cmd": ["/entry.sh"]}, parents={9: 1})
-    built = graph.build(seen)
+    built = growth.grow(seen)
     assert built.chain("/real/c.txt") == [
         ("/entry.sh", Reason(Why.EXECUTED, "the container's start")),
         ("/opt/tool", Reason(Why.EXECUTED, "/entry.sh")),

@@ -24,7 +24,7 @@ from slimtrace.facts.events import Exec, FileUse, Mount, Trace, Use
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.reason import graph
+from slimtrace.reason import growth
 from slimtrace.reason.rules import Rules
 from slimtrace.reason.select import select
 
@@ -114,7 +114,7 @@ def capture(
 
 
 def selected(seen: Capture, rules: Rules | None = None) -> Selection:
-    return select(graph.build(seen, rules), seen, rules)
+    return select(growth.grow(seen, rules), seen, rules)
 
 
 def kept(seen: Capture, rules: Rules | None = None) -> set[str]:
