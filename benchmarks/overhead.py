@@ -6,8 +6,8 @@ One container per benchmark. A round measures it natively, recorded, while an em
 tracepoint that slimtrace needs, and straced, in an order that turns with every round; ratios are formed within
 a round, and the medians are of those. What the empty program costs is the kernel's price for any such tracer.
 The container runs on CPU 0, the load generator on CPU 1; the tracer's own process is pinned nowhere, as in real
-life. All three are preferred to whatever else runs (on a machine in use: sysctl kernel.sched_autogroup_enabled=0),
-and what was measured while somebody else traced is measured again.
+life. All three are preferred to whatever else runs (on a machine in use: sysctl
+kernel.sched_autogroup_enabled=0), and what was measured while somebody else traced is measured again.
 """
 
 import argparse

@@ -134,4 +134,5 @@ def _answers(one: Answers, other: Answers) -> Answers:
         elfs=_mappings(one.elfs, other.elfs),
         heads=_mappings(one.heads, other.heads),
         texts=_mappings(one.texts, other.texts),
+        named=_mappings(one.named, other.named),
     )

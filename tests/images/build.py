@@ -26,6 +26,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,7 @@ class ImageError(Exception):
 def names() -> list[str]:
     """Every recipe but the base, the large images first."""
     found = [path.parent.name for path in HERE.glob("*/Dockerfile")]
-    return sorted(found, key=lambda name: (not on_base(name), name))
+    return sorted(found, key=lambda name: (not made_from(name), name))
 
 
 def tag_of(name: str) -> str:
@@ -74,8 +75,8 @@ def ensure(name: str) -> str:
         raise ImageError(f"cannot build {name}: there is no such recipe, choose from: {' '.join(names())}")
     if is_current(name):
         return tag_of(name)
-    if name != "base" and on_base(name):
-        ensure("base")
+    for below in made_from(name):
+        ensure(below)
     with lock(name):
         # Another process may have built it while this one waited.
         if not is_current(name):
@@ -83,8 +84,13 @@ def ensure(name: str) -> str:
     return tag_of(name)
 
 
-def on_base(name: str) -> bool:
-    return BASE in (HERE / name / "Dockerfile").read_text()
+def made_from(name: str) -> list[str]:
+    """The recipes that a recipe's FROM lines name."""
+    if name == "base":
+        return []
+    text = (HERE / name / "Dockerfile").read_text()
+    found = re.findall(r"^FROM slimtrace-test/([\w-]+):", text, re.MULTILINE)
+    return sorted(set(found))
 
 
 def recipe_hash(name: str) -> str:
@@ -99,8 +105,8 @@ def recipe_hash(name: str) -> str:
             digest.update(content)
     if name == "base":
         digest.update("\0".join((SUITE, *DEBSTRAP_OPTIONS)).encode())
-    elif on_base(name):
-        digest.update(recipe_hash("base").encode())
+    for below in made_from(name):
+        digest.update(recipe_hash(below).encode())
     return digest.hexdigest()[:16]
 
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
+from slimtrace.facts.mentions import Mention
 from slimtrace.facts.events import (
     Abi,
     CallSet,
@@ -64,7 +65,12 @@ TRACES = st.builds(
     doubts=st.lists(st.builds(Doubt, NAMES, NAMES)).map(tuple),
     own_execs=st.lists(PIDS, unique=True).map(lambda found: tuple(sorted(found))),
 )
-ANSWERS = st.builds(Answers, heads=st.dictionaries(NAMES, st.none() | st.binary(max_size=3)))
+MENTIONS = st.lists(st.builds(Mention, NAMES, NAMES), max_size=2).map(tuple)
+ANSWERS = st.builds(
+    Answers,
+    heads=st.dictionaries(NAMES, st.none() | st.binary(max_size=3)),
+    named=st.dictionaries(NAMES, MENTIONS),
+)
 REFERENCES = st.sampled_from(["app:1", "sha256:1"])
 
 

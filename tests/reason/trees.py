@@ -12,16 +12,18 @@
 Directories above an entry are there by themselves. A backslash-n in a text or script is a newline.
 """
 
+import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from slimtrace.facts import paths
+from slimtrace.facts import paths, sources
 from slimtrace.facts.capture import HEAD_BYTES, Answers, Capture
 from slimtrace.facts.elf import MAGIC, Elf
 from slimtrace.facts.events import Exec, FileUse, Mount, Trace, Use
 from slimtrace.facts.image import Image
+from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason import growth
@@ -78,7 +80,15 @@ def world(spec: Mapping[str, str]) -> tuple[FileTree, Answers]:
             content = MAGIC.decode("latin-1")
         heads[path] = paths.encode(content)[:HEAD_BYTES]
         texts[path] = content
-    return FileTree(entries), Answers(elfs, heads, texts)
+    return FileTree(entries), Told(elfs, heads, texts)
+
+
+class Told(Answers):
+    """Answers that read what the files of a test name when they are asked."""
+
+    def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
+        text = self.texts.get(path)
+        return () if text is None else sources.read(language, io.BytesIO(paths.encode(text)))
 
 
 def elf(values: Mapping[str, str]) -> Elf:
