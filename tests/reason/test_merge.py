@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.mentions import Mention
 from slimtrace.facts.events import (
     Abi,
     CallSet,
@@ -24,6 +23,7 @@ from slimtrace.facts.events import (
     process,
 )
 from slimtrace.facts.image import Image
+from slimtrace.facts.mentions import Mention
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.merge import merge
 
