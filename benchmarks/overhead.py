@@ -228,20 +228,21 @@ def line(name: str, rounds: list[Mapping[str, Rates]]) -> str:
         costs = {mode: [1e9 / rate for rate in found] for mode, found in rates.items()}
         more = {mode: [a - b for a, b in zip(costs[mode], costs["native"], strict=False)] for mode in MODES[1:]}
         met = verdict(statistics.median(more["slimtrace"]) <= NANOSECONDS[name], f"+{NANOSECONDS[name]:.0f} ns")
+        more["own"] = [a - b for a, b in zip(costs["slimtrace"], costs["empty"], strict=False)]
         cells = [f"+{spread(each, 1)}" if each else "-" for each in more.values()]
-        return row(name, f"{spread(costs['native'], 1)} ns", *cells, met)
+        return row(name, f"{spread(costs['native'], 1)} ns", *cells[:2], cells[3], cells[2], met)
     share = {mode: [a / b for a, b in zip(rates[mode], rates["native"], strict=False)] for mode in MODES[1:]}
-    met = (
-        verdict(statistics.median(share["slimtrace"]) >= SHARES[name], f"{SHARES[name]:.2f}")
-        if name in SHARES
-        else ""
-    )
+    share["own"] = [a / b for a, b in zip(rates["slimtrace"], rates["empty"], strict=False)]
+    met = ""
+    if name in SHARES:
+        met = verdict(statistics.median(share["slimtrace"]) >= SHARES[name], f"{SHARES[name]:.2f}")
     native = spread(rates["native"], 0 if rates["native"][0] > 100 else 2)
-    return row(name, f"{native} /s", *(spread(each, 3) if each else "-" for each in share.values()), met)
+    cells = [spread(each, 3) if each else "-" for each in share.values()]
+    return row(name, f"{native} /s", *cells[:2], cells[3], cells[2], met)
 
 
-def row(name: str, native: str, ours: str, empty: str, straced: str, met: str) -> str:
-    return f"{name:20} {native:>29}  {ours:>22}  {empty:>22}  {straced:>22}  {met}"
+def row(name: str, native: str, ours: str, empty: str, own: str, straced: str, met: str) -> str:
+    return f"{name:18} {native:>29}  {ours:>22}  {empty:>22}  {own:>22}  {straced:>22}  {met}"
 
 
 def verdict(met: bool, target: str) -> str:
@@ -259,7 +260,10 @@ def main() -> None:
     print(describe())
     print(f"container on CPU {SERVER_CPU}, load on CPU {CLIENT_CPU}")
     print(f"{options.rounds} rounds, median (least–most)")
-    print(row("", "native", "slimtrace/native", "empty/native", "strace/native", "target"), flush=True)
+    print(
+        row("", "native", "slimtrace/native", "empty/native", "slimtrace/empty", "strace/native", "target"),
+        flush=True,
+    )
     with compiled("getppid", "forks") as programs:
         for benchmark in BENCHMARKS:
             if options.names and benchmark.name not in options.names:

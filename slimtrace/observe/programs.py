@@ -176,8 +176,9 @@ class Loaded:
     def left_out(self) -> int:
         """How often the kernel did not run a program because it ran already on that processor
         (bpf_prog_show_fdinfo; counted since 5.12)."""
-        watched = [name for name in TRACEPOINTS if name not in _IN_INTERRUPTS]
-        return sum(_misses(self._bpf.funcs[f"on_{name}".encode()].fd) for name in watched)
+        watched = [name for name in (*TRACEPOINTS, "cap_capable", "io_uring") if name not in _IN_INTERRUPTS]
+        programs = (self._bpf.funcs.get(f"on_{name}".encode()) for name in watched)
+        return sum(_misses(program.fd) for program in programs if program)
 
     def detach(self) -> None:
         """Let the programs see nothing any more; one that runs at this moment comes to its end."""
