@@ -1,5 +1,5 @@
-"""What speaks for keeping a path: every claim that the trace, the image's configuration, the runtime and the
-user's rules make. The graph weighs them; here nothing is looked up but program names.
+"""What speaks for keeping a path: every claim that the trace, the image's configuration and the runtime make
+(wishes has those of the user's rules). The graph weighs them; here nothing is looked up but program names.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,9 +11,7 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt, Exec, FileUse, Origin, Trace, Use
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Why
-from slimtrace.facts.tree import Kind
 from slimtrace.reason import scripts
-from slimtrace.reason.rules import Rules
 
 CONFIG = "the image's configuration"
 RUNTIME = "the container runtime"
@@ -102,27 +100,22 @@ def strangers(trace: Trace, image: Image) -> Callable[[int, Origin], bool]:
     return stranger
 
 
-def claims(capture: Capture, rules: Rules) -> list[Claim]:
+def claims(capture: Capture) -> list[Claim]:
     """Every claim once, in an order that does not depend on the order of events."""
     found = {
         *_of_trace(capture),
         *_of_config(capture),
         *(Claim(path, Why.RUNTIME, RUNTIME, RUNTIME) for path in RUNTIME_PATHS if path in capture.tree),
-        *_of_rules(capture, rules),
     }
     return sorted(found)
 
 
-def missing(capture: Capture, rules: Rules) -> Iterator[Doubt]:
-    """What the configuration or the rules name and the image does not have."""
-    wanted = [("the image's " + setting, name) for setting, name in _configured_programs(capture.image, False)]
-    wanted += [("a rule", name) for name in rules.include_bins]
-    for who, name in wanted:
+def missing(capture: Capture) -> Iterator[Doubt]:
+    """What the configuration names and the image does not have."""
+    for setting, name in _configured_programs(capture.image, guessed=False):
         if not _program(capture, name):
-            yield Doubt("missing-program", f"{who} names {paths.printable(name)}, which is not there", name)
-    for path in rules.include_paths:
-        if capture.tree.resolve(path).entry is None:
-            yield Doubt("missing-path", f"a rule names {paths.printable(path)}, which is not there", path)
+            text = f"the image's {setting} names {paths.printable(name)}, which is not there"
+            yield Doubt("missing-program", text, name)
 
 
 def _of_trace(capture: Capture) -> Iterator[Claim]:
@@ -214,21 +207,6 @@ def _configured_programs(image: Image, guessed: bool = True) -> Iterator[tuple[s
     elif kind == "CMD-SHELL" and test:
         yield "HEALTHCHECK", shell[0]
         yield from (("HEALTHCHECK", name) for name in scripts.commands(test[0]) if guessed)
-
-
-def _of_rules(capture: Capture, rules: Rules) -> Iterator[Claim]:
-    shell = (capture.image.strings("Shell") or DEFAULT_SHELL)[0]
-    for name in (*rules.include_bins, *((shell,) if rules.include_shell else ())):
-        for path in _program(capture, name):
-            yield Claim(path, Why.RULE, RULES, name, Depth.PROGRAM)
-    for wanted in rules.include_paths:
-        yield Claim(paths.clean(wanted), Why.RULE, RULES, wanted, Depth.LIBRARY)
-        todo = [capture.tree.resolve(wanted).path]
-        while todo:
-            for child in capture.tree.children(todo.pop()):
-                todo.append(child)
-                link = capture.tree[child].kind is Kind.LINK
-                yield Claim(child, Why.RULE, RULES, wanted, Depth.LIBRARY, follow=not link)
 
 
 def _program(capture: Capture, name: str) -> tuple[str, ...]:

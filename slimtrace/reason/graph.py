@@ -84,8 +84,12 @@ class ArtifactGraph:
     def reach(self, path: str, reason: Reason, source: str, follow: bool = True) -> Resolution | None:
         """Keep where `path` leads and the links on the way. What lies on a mount is not the image's: then
         the mount point is kept; of what is missing, the nearest directory that is not. Returns where it
-        led if that is the image's own."""
+        led if that is the image's own. A user's rule means the image: no mount hides it."""
         found = self._tree.resolve(path, follow)
+        if reason.why is Why.RULE and found.entry:
+            self.keep(found.path, reason, source)
+            self._keep_way(path, found.links, found.path, hidden=False)
+            return found
         end = self._end(found)
         own = end == found.path and self._mount(end) is None
         self.keep(end, reason if own else self._substitute(reason, end), source)
@@ -107,9 +111,10 @@ class ArtifactGraph:
         for node in [node for node in self._edges if node not in reached and node.startswith("process ")]:
             self.connect(CONFIG, node)
 
-    def _keep_way(self, path: str, links: tuple[str, ...], end: str) -> None:
+    def _keep_way(self, path: str, links: tuple[str, ...], end: str, hidden: bool = True) -> None:
+        """The links on the way, those that a mount hides only where not `hidden`."""
         for link in links:
-            if self._mount(link) is None:
+            if not hidden or self._mount(link) is None:
                 self.keep(link, Reason(Why.LINK_TO, end), end)
         targets = [paths.join(paths.parent(link), self._tree[link].target) for link in links]
         for walked in (path, *targets):

@@ -9,11 +9,11 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Why
 from slimtrace.facts.tree import Kind
-from slimtrace.reason import discovery, evidence, scripts
+from slimtrace.reason import discovery, evidence, scripts, wishes
 from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.graph import ArtifactGraph
 from slimtrace.reason.linker import Linker
-from slimtrace.reason.rules import Keep, Rules
+from slimtrace.reason.rules import Exclusion, Keep, Rules
 
 LD_SO_CACHE = "/etc/ld.so.cache"
 # Reasons for which a file's content matters: these are asked what else they need.
@@ -34,21 +34,23 @@ _FOR_CONTENT = frozenset(
 def grow(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
     """The graph of everything that `capture` and `rules` give a reason to keep."""
     rules = rules or Rules()
-    growth = _Growth(capture)
-    growth.place(evidence.claims(capture, rules))
+    growth = _Growth(capture, Exclusion(capture.tree, rules))
+    growth.place(evidence.claims(capture))
+    growth.place(wishes.claims(capture, rules))
     growth.link()
     if rules.keep is not Keep.EXACT:
         growth.discover(discovery.finders(capture))
     growth.tell_unresolved()
     graph = growth.graph
-    graph.doubts += evidence.missing(capture, rules)
+    graph.doubts += (*evidence.missing(capture), *wishes.missing(capture, rules))
     graph.join_loose_ends()
     return graph
 
 
 class _Growth:
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, exclusion: Exclusion) -> None:
         self._capture = capture
+        self._drops = exclusion.drops  # what is dropped needs nothing
         mounts = tuple(mount.path for mount in capture.trace.mounts)
         self.graph = ArtifactGraph(capture.tree, mounts, capture.image.volumes)
         self._linker = Linker(capture.tree, capture.contents, capture.image.environment)
@@ -74,18 +76,21 @@ class _Growth:
             return
         if claim.why is Why.EXECUTED:
             self.graph.connect(path, evidence.process(path))
+        if self._drops(path):
+            return
         if claim.depth >= Depth.LIBRARY:
             self._objects[path] = max(claim.depth, self._objects.get(path, Depth.ALONE))
         if claim.depth is Depth.PROGRAM:
             for interpreter in self._add_interpreters(claim, path):
-                self._objects.setdefault(interpreter, Depth.LIBRARY)
+                if not self._drops(interpreter):
+                    self._objects.setdefault(interpreter, Depth.LIBRARY)
 
     def _reach(self, path: str, reason: Reason, source: str, follow: bool = True) -> str | None:
         """Keep where `path` leads; that, if it is a regular file of the image."""
         found = self.graph.reach(path, reason, source, follow)
         if found is None or found.entry is None or found.entry.kind is not Kind.FILE:
             return None
-        if reason.why in _FOR_CONTENT and found.path not in self._read:
+        if reason.why in _FOR_CONTENT and found.path not in self._read and not self._drops(found.path):
             self._unread.add(found.path)
         return found.path
 
@@ -119,6 +124,8 @@ class _Growth:
             if loader and "ld-musl" not in loader and LD_SO_CACHE in capture.tree:
                 graph.reach(LD_SO_CACHE, Reason(Why.NEEDED, path), path)
             for need in self._linker.closure(path):
+                if self._drops(need.by):
+                    continue
                 if need.found is None:
                     self._unresolved.setdefault(need.name, need.by)
                     continue

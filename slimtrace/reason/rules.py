@@ -1,12 +1,17 @@
-"""What the user asks for beside what was seen. Parsed elsewhere; the graph adds what is included, select drops
-what is excluded.
+"""What the user asks for beside what was seen. Read elsewhere (rulesfile, the command line); wishes turns what
+is included into claims, select drops what is excluded, permissions changes owners and modes.
 
-Precedence: an exclude pattern wins over everything, an include over what the trace left out.
+Precedence: preserve wins over exclude, exclude over include, include over the policy (Keep), that over what the
+trace left out. The user's page is docs/rules.md.
 """
 
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from slimtrace.facts.tree import FileTree
+from slimtrace.reason.globs import matcher
+from slimtrace.reason.permissions import Permissions
 
 
 class Keep(StrEnum):
@@ -21,62 +26,65 @@ class Keep(StrEnum):
 class Rules:
     """The user's wishes.
 
-    `include_paths` are kept with all that lies below them; `include_bins` are programs (a name is looked up
-    in the image's PATH) kept with all they need to run; `include_shell` is short for the image's shell.
+    `include_paths` are kept with all that lies below them. `include_bins` are programs or shared libraries by
+    their path, `include_exes` programs by the name under which the image's PATH finds them; both are kept with
+    all they need (a bare name among `include_bins` is looked up as well). `include_shell` is short for the
+    image's shell, `include_workdir` for the image's WORKDIR with all below.
     `exclude_patterns` are globs over whole paths; one that names a directory drops all below it too.
+    `preserve_paths` are kept as by `include_paths`, whatever is excluded. `path_perms` change what stays.
     """
 
     keep: Keep = Keep.CLOSURE
     include_paths: tuple[str, ...] = ()
     include_bins: tuple[str, ...] = ()
+    include_exes: tuple[str, ...] = ()
     include_shell: bool = False
+    include_workdir: bool = False
     exclude_patterns: tuple[str, ...] = ()
+    preserve_paths: tuple[str, ...] = ()
+    path_perms: tuple[Permissions, ...] = ()
 
 
-def matcher(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
-    """One expression that matches a path which a pattern names, or one below it; None without patterns."""
-    if not patterns:
-        return None
-    return re.compile("|".join(f"(?:{glob(pattern)})" for pattern in patterns), re.DOTALL)
+class Exclusion:
+    """What rules drop of a tree."""
+
+    def __init__(self, tree: FileTree, rules: Rules) -> None:
+        self._rules = rules
+        self._excluded = matcher(rules.exclude_patterns)
+        self._preserved = preserved(tree, rules.preserve_paths) if self._excluded else frozenset()
+
+    def drops(self, path: str) -> bool:
+        """Whether `path` goes, whatever speaks for it. A directory above what stays is kept all the same, so
+        that the result is a tree; that is not looked at here."""
+        if self._excluded is None or path == "/" or path in self._preserved:
+            return False
+        return self._excluded.match(path) is not None
+
+    def dropped_by(self, path: str) -> str:
+        """The first pattern that drops `path`; "" where none does."""
+        if not self.drops(path):
+            return ""
+        patterns = self._rules.exclude_patterns
+        return next(each for each in patterns if (only := matcher((each,))) and only.match(path))
 
 
-def glob(pattern: str) -> str:
-    """`pattern` as a regular expression for re.fullmatch: ``**`` crosses directories (``/**/`` also matches
-    ``/``), ``*`` and ``?`` stay within one name, ``[…]`` is a set, ``[!…]`` its opposite."""
-    out = []
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        if pattern.startswith("/**/", at):
-            out.append("/(?:.*/)?")
-            at += 4
-        elif pattern.startswith("**", at):
-            out.append(".*")
-            at += 2
-        elif char == "*":
-            out.append("[^/]*")
-            at += 1
-        elif char == "?":
-            out.append("[^/]")
-            at += 1
-        elif char == "[" and (members := _SET.match(pattern, at)):
-            out.append(_set(members))
-            at = members.end()
-        else:
-            out.append(re.escape(char))
-            at += 1
-    return "".join(out) + "(?:/.*)?"
+def preserved(tree: FileTree, wanted: Iterable[str]) -> frozenset[str]:
+    """Where the paths lead, all below, and the links on the way."""
+    found: set[str] = set()
+    for path in wanted:
+        end = tree.resolve(path)
+        if end.entry is not None:
+            found.update(end.links)
+            found.update(subtree(tree, end.path))
+    return frozenset(found)
 
 
-# A first "]" is a member; what looks like a set but is none stands for itself (glob(7)).
-_SET = re.compile(r"\[([!^]?)(\]?[^\]]*)\]")
+def subtree(tree: FileTree, top: str) -> list[str]:
+    """`top` and every path below it; nothing is followed."""
+    found = [top]
+    for path in found:
+        found.extend(tree.children(path))
+    return found
 
 
-def _set(members: re.Match[str]) -> str:
-    body = re.sub(r"([\\\[\]^&~|])", r"\\\1", members[2])
-    expression = f"(?!/)[{'^' if members[1] else ''}{body}]"
-    try:
-        re.compile(expression)
-    except re.error:  # empty, or a range from high to low
-        return re.escape(members[0])
-    return expression
+__all__ = ["Exclusion", "Keep", "Rules", "preserved", "subtree"]

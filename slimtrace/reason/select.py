@@ -6,25 +6,24 @@ from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Selection, Why
+from slimtrace.reason import permissions
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.graph import ArtifactGraph
-from slimtrace.reason.rules import Rules, matcher
+from slimtrace.reason.rules import Exclusion, Rules
 
 
 def select(graph: ArtifactGraph, capture: Capture, rules: Rules | None = None) -> Selection:
     """Everything in `graph` but what the rules exclude. A directory above a kept path stays even if excluded
     by name, so that the result is a tree."""
-    excluded = matcher((rules or Rules()).exclude_patterns)
-    kept = {
-        path: graph.reasons(path)
-        for path in sorted(graph.paths())
-        if path == "/" or excluded is None or not excluded.fullmatch(path)
-    }
+    rules = rules or Rules()
+    exclusion = Exclusion(capture.tree, rules)
+    kept = {path: graph.reasons(path) for path in sorted(graph.paths()) if not exclusion.drops(path)}
     kept.setdefault("/", (Reason(Why.RUNTIME, "the root"),))
     for path in list(kept):
         for above in paths.parents(path):
             kept.setdefault(above, (Reason(Why.PARENT, path),))
-    return Selection(kept, tuple(dict.fromkeys((*_of_trace(capture), *graph.doubts))))
+    unkept = permissions.unkept(capture.tree, kept, rules.path_perms)
+    return Selection(kept, tuple(dict.fromkeys((*_of_trace(capture), *graph.doubts, *unkept))))
 
 
 def _of_trace(capture: Capture) -> Iterator[Doubt]:

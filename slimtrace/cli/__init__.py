@@ -1,0 +1,10 @@
+"""The command line: typer verbs by subject, and the only place that catches SlimtraceError.
+
+Everything heavy is imported inside the verbs, so that ``slimtrace --help`` answers at once. A verb is listed
+by --help in the order in which its module is imported here.
+"""
+
+from slimtrace.cli import build, record, look  # isort: skip
+from slimtrace.cli.running import main
+
+__all__ = ["build", "look", "main", "record"]

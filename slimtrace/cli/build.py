@@ -1,0 +1,92 @@
+"""The verb that slims: build."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from slimtrace import signals
+from slimtrace.cli import options
+from slimtrace.cli.app import app
+from slimtrace.cli.values import commands, launch
+from slimtrace.errors import Exit, SlimtraceError
+
+
+@app.command()
+def build(
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="Name or id of an image; may be left out with --from.")
+    ] = "",
+    tag: options.Tag = "",
+    from_: options.From = None,
+    continue_after: options.ContinueAfter = "probe",
+    http_probe: options.HttpProbe = True,
+    host_exec: options.HostExec = None,
+    exec_: options.Exec = None,
+    ready_timeout: options.ReadyTimeout = 60,
+    stop_timeout: options.StopTimeout = 10,
+    entrypoint: options.Entrypoint = None,
+    cmd: options.Cmd = None,
+    env: options.Env = None,
+    user: options.User = "",
+    workdir: options.Workdir = "",
+    volume: options.Volume = None,
+    network: options.Network = "",
+    include_path: options.IncludePath = None,
+    include_bin: options.IncludeBin = None,
+    include_shell: options.IncludeShell = False,
+    exclude_pattern: options.ExcludePattern = None,
+    artifacts: options.Artifacts = None,
+    remove_file_artifacts: options.RemoveFileArtifacts = False,
+    pull: options.Pull = False,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
+) -> None:
+    """Trace IMAGE's container and make a slim image and security profiles of what it needs."""
+    with signals.deferred():
+        from slimtrace import pipeline
+        from slimtrace.observe.plan import Plan, Until
+        from slimtrace.present import live, summary
+        from slimtrace.reason.rules import Rules
+
+    if not image and not from_:
+        raise SlimtraceError("cannot build nothing", "name an image, or captures with --from", Exit.USAGE)
+    plan = Plan(
+        launch=launch(entrypoint, cmd, env, user, workdir, volume, network),
+        until=Until.parse(continue_after),
+        http_probe=http_probe,
+        host_execs=tuple(host_exec or ()),
+        execs=commands(exec_),
+        ready_seconds=ready_timeout,
+        stop_seconds=stop_timeout,
+    )
+    rules = Rules(
+        include_paths=tuple(include_path or ()),
+        include_bins=tuple(include_bin or ()),
+        include_shell=include_shell,
+        exclude_patterns=tuple(exclude_pattern or ()),
+    )
+    request = pipeline.Request(
+        reference=image,
+        tag=tag,
+        plan=plan,
+        rules=rules,
+        artifacts=artifacts,
+        keep_artifacts=not remove_file_artifacts,
+        pull=pull,
+        captures=tuple(from_ or ()),
+    )
+    with signals.deferred():
+        with live.screen(json=as_json) as screen:
+            report = pipeline.build(request, screen)
+        if as_json:
+            typer.echo(json.dumps(report.to_json()))
+        else:
+            summary.summary(report)
+        signals.forget()  # the image is made: what arrived while this was told came too late
+    if strict and report.doubts:
+        raise SlimtraceError(
+            f"cannot vouch for {report.slim.reference}: the result has {len(report.doubts)} doubts",
+            "they are in the report; without --strict they are no failure",
+            Exit.DOUBTFUL,
+        )

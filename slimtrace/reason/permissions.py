@@ -1,0 +1,93 @@
+"""Owner and mode that the user wants a path to have in the slim image, as ``PATH:MODE#UID#GID``."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts import paths
+from slimtrace.facts.events import Doubt
+from slimtrace.facts.tree import Entry, FileTree
+
+_FORM = re.compile(r"(?s:(.*)):([0-7]{1,4})?(?:#([0-9]{1,10})?(?:#([0-9]{1,10})?)?)?")
+_MOST = (1 << 32) - 2  # chown(2): the last number, (uid_t) -1, says "leave it"
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What `path` is to have: the 12 permission bits, the owner's and the group's number; None leaves what the
+    image has."""
+
+    path: str
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+    def __str__(self) -> str:
+        """The form that `parse` reads."""
+        mode = "" if self.mode is None else f"{self.mode:04o}"
+        ids = "".join("#" if number is None else f"#{number}" for number in (self.uid, self.gid))
+        return f"{self.path}:{mode}{ids.rstrip('#') if self.gid is None else ids}"
+
+
+def parse(text: str) -> Permissions:
+    """From ``PATH:MODE#UID#GID``: the mode in octal, each of the three may be left out, but not all. Raises
+    SlimtraceError (USAGE)."""
+    found = _FORM.fullmatch(text)
+    mode, *ids = found.groups()[1:] if found else (None, None, None)
+    numbers = [None if number is None else int(number) for number in ids]
+    if found is None or not found[1] or (mode, *ids) == (None,) * 3 or any((n or 0) > _MOST for n in numbers):
+        raise SlimtraceError(
+            f"cannot set permissions by {paths.printable(text)!r}",
+            "write PATH:MODE#UID#GID with an octal mode and numbers, such as /data:0750#1000#1000",
+            Exit.USAGE,
+        )
+    return Permissions(found[1], None if mode is None else int(mode, 8), *numbers)
+
+
+def parse_path_line(line: str) -> tuple[str, Permissions | None]:
+    """A line of a list of paths: the path, and what it is to have if ``:MODE#UID…`` follows. A colon alone is
+    the path's own."""
+    found = _FORM.fullmatch(line)
+    if found is None or not found[1] or "#" not in line[found.end(1) :]:
+        return line, None
+    wanted = parse(line)
+    return wanted.path, wanted
+
+
+def changes(tree: FileTree, wanted: tuple[Permissions, ...]) -> Mapping[str, Entry]:
+    """The entries of `tree` that get other permissions, changed. Links on the way are followed, as chmod(1)
+    does; all names of a hardlinked file change. Of several wishes for one path the last counts. Raises
+    SlimtraceError for a path that the image does not have."""
+    found: dict[str, Entry] = {}
+    for wish in wanted:
+        end = tree.resolve(wish.path)
+        if end.entry is None:
+            raise SlimtraceError(
+                f"cannot set the permissions of {paths.printable(wish.path)}: the image does not have it",
+                "`slimtrace info` and `docker run` show what it has",
+            )
+        for name in tree.hardlinks(end.path):
+            entry = found.get(name, tree[name])
+            mode = entry.mode if wish.mode is None else wish.mode
+            uid = entry.uid if wish.uid is None else wish.uid
+            gid = entry.gid if wish.gid is None else wish.gid
+            found[name] = replace(entry, mode=mode, uid=uid, gid=gid)
+    return found
+
+
+def apply(tree: FileTree, wanted: tuple[Permissions, ...]) -> FileTree:
+    """`tree` with the permissions that are `wanted`; the mode is what was said, also where a change of owner
+    alone would clear its setuid bit (chown(2)). Raises SlimtraceError as `changes`."""
+    return FileTree({**tree.entries, **changes(tree, wanted)}) if wanted else tree
+
+
+def unkept(tree: FileTree, kept: Mapping[str, object], wanted: tuple[Permissions, ...]) -> Iterator[Doubt]:
+    """A doubt for each path whose permissions were wished for and that does not stay."""
+    for wish in wanted:
+        if tree.resolve(wish.path).path not in kept:
+            text = f"{paths.printable(wish.path)} is to have other permissions, but nothing keeps it"
+            yield Doubt("unkept-path", text, wish.path)
+
+
+__all__ = ["Permissions", "apply", "changes", "parse", "parse_path_line", "unkept"]
