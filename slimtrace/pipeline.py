@@ -26,7 +26,7 @@ from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.observe.rootfs import ImageContents, Rootfs
 from slimtrace.present.live import Screen
-from slimtrace.reason import apparmor, dockerfile, growth, seccomp
+from slimtrace.reason import apparmor, dockerfile, growth, permissions, rulesfile, seccomp
 from slimtrace.reason import merge as merging
 from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference, tagged
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
@@ -81,7 +81,7 @@ def build(request: Request, screen: Screen) -> Report:
                 capture = Capture(bench.image, bench.tree, outcome.trace, contents)
                 selection = select(growth.grow(capture, request.rules), capture, request.rules)
             with screen.phase("describe"):
-                files = describe(capture, selection)
+                files = describe(request, capture, selection)
             signals.admit()
             with screen.phase("assemble"):
                 own = slim_reference(bench.image.reference, bench.image.tags)
@@ -150,6 +150,7 @@ def observe(
         image = engine.pull(request.reference) if request.pull else engine.image(request.reference)
         recorder, loading = start_loading(stack)
     bench = open_image(engine, image, stack, screen)
+    permissions.changes(bench.tree, request.rules.path_perms)  # a path that is not there ends it now
     with screen.phase("load probes"):
         loading.result()
     with screen.phase("run", ours=False):
@@ -227,7 +228,8 @@ def keep(
 
 def assemble(request: Request, bench: Bench, selection: Selection, tag: str) -> tuple[Layer, Image]:
     """Write the layer, load it with the image's configuration under the slim name."""
-    image, tree = bench.image, bench.tree
+    image = bench.image
+    tree = permissions.apply(bench.tree, request.rules.path_perms)
     bench.place.need(sum(tree[path].size for path in selection.kept) + (64 << 20))
     file = bench.place.path / "layer.tar"
     layer = write_layer(bench.rootfs, tree, selection.kept, file)
@@ -236,10 +238,11 @@ def assemble(request: Request, bench: Bench, selection: Selection, tag: str) -> 
     return layer, bench.engine.image(tag)
 
 
-def describe(capture: Capture, selection: Selection) -> dict[str, bytes | str]:
+def describe(request: Request, capture: Capture, selection: Selection) -> dict[str, bytes | str]:
     """The artifacts beside the report, by file name."""
     return {
         **profiles(capture, selection),
+        "rules.toml": rulesfile.to_text(request.rules),
         "Dockerfile.fat": dockerfile.reverse(capture.image),
         **{f"capture/{name}": content for name, content in store.pack(capture).items()},
     }

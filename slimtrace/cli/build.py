@@ -8,11 +8,12 @@ import typer
 from slimtrace import signals
 from slimtrace.cli import options
 from slimtrace.cli.app import app
-from slimtrace.cli.values import commands, launch
+from slimtrace.cli.config import Configured
+from slimtrace.cli.values import commands, launch, lines
 from slimtrace.errors import Exit, SlimtraceError
 
 
-@app.command()
+@app.command(cls=Configured)
 def build(
     image: Annotated[
         str, typer.Argument(metavar="IMAGE", help="Name or id of an image; may be left out with --from.")
@@ -32,10 +33,17 @@ def build(
     workdir: options.Workdir = "",
     volume: options.Volume = None,
     network: options.Network = "",
+    keep: options.Keep = "closure",
     include_path: options.IncludePath = None,
+    include_path_file: options.IncludePathFile = None,
     include_bin: options.IncludeBin = None,
+    include_exe: options.IncludeExe = None,
     include_shell: options.IncludeShell = False,
+    include_workdir: options.IncludeWorkdir = False,
     exclude_pattern: options.ExcludePattern = None,
+    preserve_path: options.PreservePath = None,
+    path_perms: options.PathPerms = None,
+    config: options.Config = None,
     artifacts: options.Artifacts = None,
     remove_file_artifacts: options.RemoveFileArtifacts = False,
     pull: options.Pull = False,
@@ -47,7 +55,7 @@ def build(
         from slimtrace import pipeline
         from slimtrace.observe.plan import Plan, Until
         from slimtrace.present import live, summary
-        from slimtrace.reason.rules import Rules
+        from slimtrace.reason import rulesfile
 
     if not image and not from_:
         raise SlimtraceError("cannot build nothing", "name an image, or captures with --from", Exit.USAGE)
@@ -60,11 +68,19 @@ def build(
         ready_seconds=ready_timeout,
         stop_seconds=stop_timeout,
     )
-    rules = Rules(
-        include_paths=tuple(include_path or ()),
-        include_bins=tuple(include_bin or ()),
-        include_shell=include_shell,
-        exclude_patterns=tuple(exclude_pattern or ()),
+    listed = [line for file in include_path_file or () for line in lines(file)]
+    rules = rulesfile.rules(
+        {
+            "keep": keep,
+            "include-path": [*(include_path or ()), *(path for path, _ in listed)],
+            "include-bin": include_bin,
+            "include-exe": include_exe,
+            "include-shell": include_shell,
+            "include-workdir": include_workdir,
+            "exclude-pattern": exclude_pattern,
+            "preserve-path": preserve_path,
+            "path-perms": [*(wanted for _, wanted in listed if wanted), *(path_perms or ())],
+        }
     )
     request = pipeline.Request(
         reference=image,

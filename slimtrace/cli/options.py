@@ -67,18 +67,68 @@ Volume = Annotated[
     typer.Option("--volume", "-v", metavar="SOURCE:PATH", help="Mount a volume. May be repeated."),
 ]
 Network = Annotated[str, typer.Option(metavar="NAME", help="Connect it to this network.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Options from this file; what the command line says is added to its lists and wins otherwise. "
+        "[default: ./slimtrace.toml, if there]",
+    ),
+]
+Keep = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="How far to go beyond what was seen: exact (what the linker and #! lines need), closure (also "
+        "what the code in use names, and what the system loads on demand), package (also the whole packages "
+        "of what was used).",
+    ),
+]
 IncludePath = Annotated[
     list[str] | None,
     typer.Option(metavar="PATH", help="Keep this file or directory with all below. May be repeated."),
 ]
+IncludePathFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep the paths in this file, one a line, as PATH or PATH:MODE#UID#GID. May be repeated.",
+    ),
+]
 IncludeBin = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Keep this program with all it needs. May be repeated."),
+    typer.Option(
+        metavar="PATH",
+        help="Keep the program or shared library at this path with all it needs. May be repeated.",
+    ),
+]
+IncludeExe = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Keep the program that the image's PATH finds by this name with all it needs. May be repeated.",
+    ),
 ]
 IncludeShell = Annotated[bool, typer.Option("--include-shell", help="Keep the image's shell.")]
+IncludeWorkdir = Annotated[
+    bool, typer.Option("--include-workdir", help="Keep the image's WORKDIR with all below.")
+]
 ExcludePattern = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Drop what matches, ** crossing directories. May be repeated."),
+]
+PreservePath = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATH", help="Keep this with all below, whatever --exclude-pattern says. May be repeated."
+    ),
+]
+PathPerms = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATH:MODE#UID#GID",
+        help="Give a kept path other permissions; each of the three may be left out. May be repeated.",
+    ),
 ]
 Artifacts = Annotated[
     Path | None,

@@ -2,12 +2,15 @@
 
 import os
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimtrace.errors import Exit, SlimtraceError
 
 if TYPE_CHECKING:
     from slimtrace.engine import Launch
+
+LIST_LIMIT = 1 << 24  # bytes of a list of paths
 
 
 def launch(
@@ -55,3 +58,29 @@ def variable(item: str) -> tuple[str, str]:
     if not name:
         raise SlimtraceError(f"cannot set the variable {item!r}", "write --env NAME=VALUE", Exit.USAGE)
     return name, value if equals else os.environ.get(name, "")
+
+
+def lines(file: Path) -> list[tuple[str, str]]:
+    """The lines of a list of paths, without blank ones and comments: each path, and the permissions that follow
+    it or "". Raises SlimtraceError for a file that cannot be read, or a line that does not begin with /."""
+    from slimtrace.facts import paths
+    from slimtrace.reason.permissions import parse_path_line
+
+    try:
+        with file.open("rb") as stream:
+            text = paths.decode(stream.read(LIST_LIMIT + 1))
+    except OSError as problem:
+        raise SlimtraceError(f"cannot read {file}: {problem.strerror}") from problem
+    if len(text) > LIST_LIMIT:
+        raise SlimtraceError(f"cannot read {file}: it is larger than {LIST_LIMIT} bytes")
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip(" \t\r")
+        if line and not line.startswith("#"):
+            if not line.startswith("/"):
+                raise SlimtraceError(
+                    f"cannot read {file}: line {number} is no path in the image, which begins with /"
+                )
+            path, wanted = parse_path_line(line)
+            found.append((path, str(wanted) if wanted else ""))
+    return found
