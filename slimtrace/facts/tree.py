@@ -120,6 +120,13 @@ class FileTree:
             self._children.update({key: tuple(sorted(value)) for key, value in found.items()})
         return self._children.get(directory, ())
 
+    def subtree(self, top: str) -> list[str]:
+        """`top` and every path below it; nothing is followed."""
+        found = [top]
+        for path in found:
+            found.extend(self.children(path))
+        return found
+
     def hardlinks(self, path: str) -> tuple[str, ...]:
         """All names of the file at `path`, itself among them, sorted; just itself for a single name."""
         inode = self.entries[path].inode

@@ -42,6 +42,7 @@ lstat lstat64 readlink readlinkat unlink unlinkat rename renameat renameat2 syml
 mkdirat mknod mknodat rmdir lchown lchown32 lsetxattr lgetxattr llistxattr lremovexattr
 """
 _ON_LINKS = frozenset(_NOT_FOLLOWING.split())
+_RENAMES = frozenset(("rename", "renameat", "renameat2"))
 
 
 class Depth(IntEnum):
@@ -118,6 +119,28 @@ def missing(capture: Capture) -> Iterator[Doubt]:
             yield Doubt("missing-program", text, name)
 
 
+def unknown_programs(capture: Capture) -> Iterator[Doubt]:
+    """What the container executed and the image does not hold, or holds as it was before the container wrote
+    it over: its interpreter and libraries were seen, what else it names was read by nobody."""
+    tree, trace = capture.tree, capture.trace
+    stranger = strangers(trace, capture.image)
+    written = {
+        path
+        for use in trace.uses
+        if (use.use is Use.WRITE or use.call in _RENAMES) and not use.error
+        for path in (use.resolved, paths.join(use.base, use.asked))
+    }
+    for run in trace.execs:
+        asked = paths.join(run.base, run.asked)
+        if stranger(run.pid, run.origin) or (asked.startswith("/proc/") and run.binary in tree):
+            continue
+        found = tree.resolve(asked)
+        outside = run.foreign and not any(paths.below(found.path, each) for each in capture.image.volumes)
+        if found.entry is None or outside or found.path in written:
+            text = f"{paths.printable(asked)} was executed, and is not as the image has it"
+            yield Doubt("unknown-program", f"{text}: what it needs beyond what was seen is not known", asked)
+
+
 def _of_trace(capture: Capture) -> Iterator[Claim]:
     tree, trace, volumes = capture.tree, capture.trace, capture.image.volumes
     stranger = strangers(trace, capture.image)
@@ -144,7 +167,10 @@ def _of_trace(capture: Capture) -> Iterator[Claim]:
     for use in set(trace.uses):
         if not stranger(use.pid, use.origin):
             path = resolved.get(use.program, "")
-            yield from _of_use(use, process(path) if path else CONFIG, path or START, volumes)
+            source, of = process(path) if path else CONFIG, path or START
+            yield from _of_use(use, source, of, volumes)
+            if use.call in _RENAMES and not use.error:
+                yield from _of_rename(capture, use, source, of)
 
 
 def _of_exec(run: Exec, path: str, source: str, of: str) -> Iterator[Claim]:
@@ -170,6 +196,15 @@ def _of_use(use: FileUse, source: str, of: str, volumes: tuple[str, ...]) -> Ite
         yield Claim(paths.join(use.base, use.asked), why, source, of, depth, follow, present)
     if use.resolved.startswith("/"):
         yield Claim(use.resolved, why, source, of, depth, follow, present)
+
+
+def _of_rename(capture: Capture, use: FileUse, source: str, of: str) -> Iterator[Claim]:
+    """What lies in a directory of the image that was renamed is used by names that the image does not have.
+    Overlay refuses to rename such a directory (Linux Documentation/filesystems/overlayfs.rst, redirect_dir);
+    other storage does not."""
+    path = capture.tree.resolve(paths.join(use.base, use.asked), follow_last=False).path
+    for below in capture.tree.subtree(path)[1:]:
+        yield Claim(below, Why.CHANGED, source, of, follow=False)
 
 
 def _of_config(capture: Capture) -> Iterator[Claim]:

@@ -75,16 +75,8 @@ def preserved(tree: FileTree, wanted: Iterable[str]) -> frozenset[str]:
         end = tree.resolve(path)
         if end.entry is not None:
             found.update(end.links)
-            found.update(subtree(tree, end.path))
+            found.update(tree.subtree(end.path))
     return frozenset(found)
 
 
-def subtree(tree: FileTree, top: str) -> list[str]:
-    """`top` and every path below it; nothing is followed."""
-    found = [top]
-    for path in found:
-        found.extend(tree.children(path))
-    return found
-
-
-__all__ = ["Exclusion", "Keep", "Rules", "preserved", "subtree"]
+__all__ = ["Exclusion", "Keep", "Rules", "preserved"]

@@ -7,7 +7,7 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.reason import permissions
-from slimtrace.reason.evidence import strangers
+from slimtrace.reason.evidence import strangers, unknown_programs
 from slimtrace.reason.graph import ArtifactGraph
 from slimtrace.reason.rules import Exclusion, Rules
 
@@ -37,6 +37,7 @@ def _of_trace(capture: Capture) -> Iterator[Doubt]:
     cut = {use.asked for use in trace.uses if use.truncated and not stranger(use.pid, use.origin)}
     for path in sorted(cut):
         yield Doubt("truncated-path", f"a path was too long to be seen whole: {paths.printable(path)}…", path)
+    yield from unknown_programs(capture)
     for number in sorted({number for calls in trace.calls for number in calls.nameless}):
         text = f"system call {number} is unknown to this libseccomp: the seccomp profile cannot allow it"
         yield Doubt("unknown-call", text, str(number))

@@ -12,7 +12,7 @@ from slimtrace.facts.selection import Why
 from slimtrace.facts.tree import Kind
 from slimtrace.reason import scripts
 from slimtrace.reason.evidence import DEFAULT_SHELL, RULES, Claim, Depth
-from slimtrace.reason.rules import Exclusion, Rules, subtree
+from slimtrace.reason.rules import Exclusion, Rules
 
 
 def claims(capture: Capture, rules: Rules) -> Iterator[Claim]:
@@ -27,7 +27,7 @@ def claims(capture: Capture, rules: Rules) -> Iterator[Claim]:
         found = capture.tree.resolve(path)
         if found.entry is None or not exclusion.drops(found.path):
             yield Claim(paths.clean(path), Why.RULE, RULES, of, Depth.LIBRARY)
-        for below in subtree(capture.tree, found.path)[1:] if found.entry else ():
+        for below in capture.tree.subtree(found.path)[1:] if found.entry else ():
             if not exclusion.drops(below):
                 link = capture.tree[below].kind is Kind.LINK
                 yield Claim(below, Why.RULE, RULES, of, Depth.LIBRARY, follow=not link)
