@@ -53,11 +53,11 @@ class Workplace:
         the engine keeps its images, the directory `engine` (which may not be on this machine). `hint` is what
         else could help."""
         hint = f"{hint}, or " if hint else ""
-        here = self.path.stat().st_dev
-        twice = Path(engine).is_dir() and Path(engine).stat().st_dev == here
-        places = [(self.path.parent, 2 * size if twice else size, "point SLIMTRACE_STATE at a larger disk")]
-        if not twice and engine and Path(engine).is_dir():
-            places.append((Path(engine), size, "see docker system df"))
+        store = Path(engine) if engine and Path(engine).is_dir() else None
+        shared = store is not None and store.stat().st_dev == self.path.stat().st_dev
+        places = [(self.path.parent, 2 * size if shared else size, "point SLIMTRACE_STATE at a larger disk")]
+        if store and not shared:
+            places.append((store, size, "see docker system df"))
         for place, wanted, way in places:
             room = shutil.disk_usage(place).free
             if room < wanted:
