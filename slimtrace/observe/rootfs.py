@@ -159,7 +159,12 @@ class _Reading:
             items = sorted((_text(item.name), item) for item in listing)
         found, below = self._found, []
         for name, item in items:
-            status = item.stat(follow_symlinks=False)
+            try:
+                status = item.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                # Nothing can go from here meanwhile. It is a whiteout that has nothing to hide: the kernel lists
+                # it where a directory is of one layer alone (fs/overlayfs/readdir.c, ovl_iterate_real).
+                continue
             path = f"{directory}/{name}"
             mode = status.st_mode
             if stat.S_ISDIR(mode):
