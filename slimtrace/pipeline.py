@@ -10,7 +10,7 @@ from threading import Event
 
 from slimtrace import __version__, signals, store
 from slimtrace.assemble import archive, artifacts
-from slimtrace.assemble.layer import Layer, write_layer
+from slimtrace.assemble.layer import Layer, file_bytes, write_layer
 from slimtrace.engine import Engine, EngineInfo
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.capture import Answers, Capture, Contents
@@ -89,6 +89,7 @@ def build(request: Request, screen: Screen) -> Report:
                 stack.enter_context(bench.engine.keeping(tag))
                 layer, slim = assemble(request, bench, selection, tag)
                 screen.kept(layer.file_bytes, layer.entries)
+        selection = replace(selection, doubts=selection.doubts + layer.doubts)
         report = write(request, capture, selection, outcome, slim, files, screen)
         signals.forget()  # it is done: what arrived meanwhile came too late
         return report
@@ -230,7 +231,9 @@ def assemble(request: Request, bench: Bench, selection: Selection, tag: str) -> 
     """Write the layer, load it with the image's configuration under the slim name."""
     image = bench.image
     tree = permissions.apply(bench.tree, request.rules.path_perms)
-    bench.place.need(sum(tree[path].size for path in selection.kept) + (64 << 20))
+    size, largest = file_bytes(tree, selection.kept)
+    name = f"the largest file is {printable(largest.path)}: --exclude-pattern leaves it out" if largest else ""
+    bench.place.need(size + (64 << 20), bench.engine.info().root_dir, name)
     file = bench.place.path / "layer.tar"
     layer = write_layer(bench.rootfs, tree, selection.kept, file)
     config = image_config(image, (layer.diff_id,), request.edits)

@@ -1,33 +1,29 @@
 """The slim image's one layer: a tar of the kept paths, byte-identical for the same files.
 
-PAX format (pax(1), "ustar" headers with extended records where they do not suffice). No access or change
-times, no user or group names: these would differ from one run to the next.
+No access or change times, no user or group names: these would differ from one run to the next.
+
+The holes of a sparse file are written as zeros: of the two ways in which a tar can leave them out Docker's
+loader refuses the one (GNU's type S), and of the other (records GNU.sparse.*) makes an image that it cannot
+save any more. It would fill the holes on its own disk in either case.
 """
 
 import errno
 import hashlib
 import os
-import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from slimtrace.assemble.header import BLOCK, header
+from slimtrace.assemble.losses import Losses
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
+from slimtrace.facts.events import Doubt
 from slimtrace.facts.tree import Entry, FileTree, Kind
 
 _CHUNK = 1 << 20
-_RECORD = 20 * 512  # tar's record size; a tar ends on a whole one
-_WHITEOUT = ".wh."  # a layer cannot hold such a name: engines read it as "remove this file"
-_TYPES = {
-    Kind.FILE: tarfile.REGTYPE,
-    Kind.DIR: tarfile.DIRTYPE,
-    Kind.LINK: tarfile.SYMTYPE,
-    Kind.FIFO: tarfile.FIFOTYPE,
-    Kind.CHAR: tarfile.CHRTYPE,
-    Kind.BLOCK: tarfile.BLKTYPE,
-}
+_RECORD = 20 * BLOCK  # tar's record size; a tar ends on a whole one
 
 
 class Readable(Protocol):
@@ -48,13 +44,14 @@ class Source(Protocol):
 class Layer:
     """A layer that was written. `diff_id` is the ``sha256:…`` of the tar, `size` its bytes, `entries` how many
     paths it holds, `file_bytes` the bytes of its files, each hardlinked file once. `skipped` are kept paths
-    that no layer can hold: sockets, and names that begin with ``.wh.``."""
+    that no layer can hold, and `doubts` say that, and what of other paths could not be copied."""
 
     diff_id: str
     size: int
     entries: int
     file_bytes: int
     skipped: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 def write_layer(source: Source, tree: FileTree, kept: Iterable[str], out: Path) -> Layer:
@@ -68,30 +65,51 @@ def write_layer(source: Source, tree: FileTree, kept: Iterable[str], out: Path) 
     buffer = memoryview(bytearray(_CHUNK))
     first: dict[int, str] = {}
     skipped: list[str] = []
-    file_bytes = 0
+    losses, heirs = Losses(), _Heirs()
+    written = 0
     try:
         with out.open("xb", buffering=0) as target:
             tar = _Digesting(target)
             for path in names:
                 entry = tree[path]
-                if entry.kind is Kind.SOCKET or _unwritable(path):
+                if not losses.writable(entry):
                     skipped.append(path)
                     continue
                 same = first.setdefault(entry.inode, path) if entry.inode else path
-                tar.write(_header(entry, same if same != path else "", source.xattrs(path)))
+                xattrs = heirs.freed(entry, losses.carried(path, source.xattrs(path)))
+                tar.write(header(entry, same if same != path else "", xattrs))
                 if entry.kind is Kind.FILE and same == path:
                     _copy(source, entry, tar, buffer)
-                    file_bytes += entry.size
-            tar.write(bytes(1024))
+                    written += entry.size
+            tar.write(bytes(2 * BLOCK))
             tar.write(bytes(-tar.size % _RECORD))
     except BaseException as error:
         out.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _cannot(error) from error
         raise
-    return Layer(
-        f"sha256:{tar.sha256.hexdigest()}", tar.size, len(names) - len(skipped), file_bytes, tuple(skipped)
-    )
+    digest = f"sha256:{tar.sha256.hexdigest()}"
+    return Layer(digest, tar.size, len(names) - len(skipped), written, tuple(skipped), losses.doubts())
+
+
+class _Heirs:
+    """What is unpacked into a directory with a default ACL inherits it (acl(5), "Object creation and default
+    ACLs"); an entry that has none of its own must be freed of that."""
+
+    _ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+    _NONE = b"\2\0\0\0"  # the version and no entry, which removes it (linux/posix_acl_xattr.h)
+
+    def __init__(self) -> None:
+        self._givers: set[str] = set()
+
+    def freed(self, entry: Entry, xattrs: dict[str, bytes]) -> dict[str, bytes]:
+        """The extended attributes to be written for `entry`, which has `xattrs`."""
+        if self._DEFAULT in xattrs:
+            self._givers.add(entry.path)
+        if entry.kind is Kind.LINK or paths.parent(entry.path) not in self._givers:
+            return xattrs
+        lost = {self._ACCESS: self._NONE} | ({self._DEFAULT: self._NONE} if entry.kind is Kind.DIR else {})
+        return lost | xattrs
 
 
 class _Digesting:
@@ -110,6 +128,17 @@ class _Digesting:
             rest = rest[self._target.write(rest) :]
 
 
+def file_bytes(tree: FileTree, kept: Iterable[str]) -> tuple[int, Entry | None]:
+    """The bytes of the files in `kept`, each hardlinked file once, and the largest file."""
+    found: dict[int | str, Entry] = {}
+    for path in kept:
+        entry = tree[path]
+        if entry.kind is Kind.FILE:
+            found[entry.inode or path] = entry
+    largest = max(found.values(), key=lambda entry: (entry.size, entry.path), default=None)
+    return sum(entry.size for entry in found.values()), largest
+
+
 def _with_parents(tree: FileTree, kept: Iterable[str]) -> set[str]:
     found: set[str] = {"/"}
     for path in kept:
@@ -119,37 +148,6 @@ def _with_parents(tree: FileTree, kept: Iterable[str]) -> set[str]:
             found.add(path)
             found.update(paths.parents(path))
     return found
-
-
-def _unwritable(path: str) -> bool:
-    return f"/{_WHITEOUT}" in path
-
-
-def _header(entry: Entry, same: str, xattrs: Mapping[str, bytes]) -> bytes:
-    """The header blocks of one entry; `same` is the earlier name of a hardlinked file.
-
-    A hardlink repeats the xattrs: an engine that unpacks it sets the owner once more, and chown(2) clears
-    file capabilities.
-    """
-    info = tarfile.TarInfo(entry.path.lstrip("/") or ".")
-    info.type = tarfile.LNKTYPE if same else _TYPES[entry.kind]
-    info.linkname = same.lstrip("/") if same else entry.target
-    info.mode, info.uid, info.gid = entry.mode, entry.uid, entry.gid
-    info.size = entry.size if info.type == tarfile.REGTYPE else 0
-    info.devmajor, info.devminor = entry.major, entry.minor
-    info.mtime = entry.mtime_ns // 10**9
-    # tarfile keeps to text here; what is not UTF-8 travels as surrogates and comes out as the bytes it was.
-    info.pax_headers = {f"SCHILY.xattr.{name}": paths.decode(value) for name, value in sorted(xattrs.items())}
-    if entry.mtime_ns % 10**9:
-        info.pax_headers["mtime"] = _seconds(entry.mtime_ns)
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def _seconds(nanoseconds: int) -> str:
-    """Seconds as PAX wants them: decimal, with no zeros at the end."""
-    sign = "-" if nanoseconds < 0 else ""
-    whole, part = divmod(abs(nanoseconds), 10**9)
-    return f"{sign}{whole}.{part:09}".rstrip("0")
 
 
 def _copy(source: Source, entry: Entry, tar: _Digesting, buffer: memoryview) -> None:
@@ -165,7 +163,7 @@ def _copy(source: Source, entry: Entry, tar: _Digesting, buffer: memoryview) -> 
             left -= count
     finally:
         file.close()
-    tar.write(bytes(-entry.size % 512))
+    tar.write(bytes(-entry.size % BLOCK))
 
 
 def _cannot(error: OSError) -> SlimtraceError:

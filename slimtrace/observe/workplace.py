@@ -48,15 +48,24 @@ class Workplace:
     ) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def need(self, size: int) -> None:
-        """Raise NO_SPACE unless `size` more bytes fit on the work directory's file system."""
-        room = shutil.disk_usage(self.path).free
-        if room < size:
-            raise SlimtraceError(
-                f"cannot work in {self.path.parent}: {size >> 20} MiB are needed, {room >> 20} MiB are free",
-                "make room, or point SLIMTRACE_STATE at a larger disk",
-                Exit.NO_SPACE,
-            )
+    def need(self, size: int, engine: str = "", hint: str = "") -> None:
+        """Raise NO_SPACE unless `size` more bytes fit on the work directory's file system, and once more where
+        the engine keeps its images, the directory `engine` (which may not be on this machine). `hint` is what
+        else could help."""
+        hint = f"{hint}, or " if hint else ""
+        store = Path(engine) if engine and Path(engine).is_dir() else None
+        shared = store is not None and store.stat().st_dev == self.path.stat().st_dev
+        places = [(self.path.parent, 2 * size if shared else size, "point SLIMTRACE_STATE at a larger disk")]
+        if store and not shared:
+            places.append((store, size, "see docker system df"))
+        for place, wanted, way in places:
+            room = shutil.disk_usage(place).free
+            if room < wanted:
+                raise SlimtraceError(
+                    f"cannot work in {place}: {wanted >> 20} MiB are needed, {room >> 20} MiB are free",
+                    f"{hint}make room, or {way}",
+                    Exit.NO_SPACE,
+                )
 
 
 def sweep() -> int:

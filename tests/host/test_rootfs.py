@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 
 from slimtrace import owner
 from slimtrace.engine import Engine
-from slimtrace.errors import SlimtraceError
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts.capture import TEXT_LIMIT
 from slimtrace.facts.elf import MAGIC
 from slimtrace.facts.tree import Kind
 from slimtrace.observe.rootfs import ImageContents, Rootfs
@@ -170,7 +172,8 @@ def test_one_name_of_a_file_alone_has_no_inode(tree: Path, tmp_path: Path) -> No
 
 
 def test_contents_answer_and_remember(tree: Path) -> None:
-    (tree / "big").write_bytes(b"x" * ((1 << 20) + 1))
+    (tree / "big").touch()
+    os.truncate(tree / "big", TEXT_LIMIT + 1)
     (tree / "endless.so").write_bytes(MAGIC + b"\2\1\1" + b"\1" * 100)
     with Rootfs.at(tree) as files:
         contents = ImageContents(files)
@@ -251,8 +254,16 @@ def test_the_work_directory_is_private_and_goes() -> None:
         assert stat.S_IMODE(work.path.stat().st_mode) == 0o700
         assert work.path.parent == state_folder() / "run"
         work.need(1)
-        with pytest.raises(SlimtraceError, match="are needed"):
-            work.need(1 << 60)
+        work.need(1, engine="/not/here")
+        for engine in ("", "/not/here", str(work.path), "/dev/shm"):
+            with pytest.raises(SlimtraceError, match="are needed") as caught:
+                work.need(1 << 60, engine, "drop /big")
+            assert caught.value.exit_code is Exit.NO_SPACE
+            assert caught.value.hint.startswith("drop /big, or make room")
+        room = shutil.disk_usage(work.path).free
+        work.need(room // 3 * 2)
+        with pytest.raises(SlimtraceError, match="are needed"):  # both copies on one disk
+            work.need(room // 3 * 2, engine=str(work.path))
         assert sweep() == 0
     assert list((state_folder() / "run").iterdir()) == []
 

@@ -1,0 +1,288 @@
+"""Images made of random trees, and trees read without slimtrace, to compare a copy with what it is a copy of.
+
+A tree is built as real files, layer by layer, packed by tarfile and loaded into Docker; what an image then holds is
+read with lstat(2) and its kin from an overlay that mount(8) made.
+"""
+
+import hashlib
+import io
+import json
+import os
+import random
+import stat
+import struct
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service+ep
+ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+ALL = 0xFFFFFFFF  # ACL_UNDEFINED_ID
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a copy must keep of an entry; `names` are all the names of a file that has several."""
+
+    mode: str
+    owner: tuple[int, int]
+    size: int
+    mtime_ns: int
+    device: tuple[int, int]
+    target: bytes
+    content: str
+    xattrs: dict[str, bytes]
+    names: frozenset[bytes] = frozenset()
+
+
+def walk(root: Path) -> dict[bytes, Facts]:
+    """Every entry below `root` by its path within, the root itself left out."""
+    found: dict[bytes, Facts] = {}
+    names: dict[tuple[int, int], list[bytes]] = {}
+
+    def directory(here: int, path: bytes) -> None:
+        for name in map(os.fsencode, os.listdir(here)):
+            below = path + b"/" + name
+            try:
+                status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            except FileNotFoundError:  # overlay lists a whiteout that has nothing to hide
+                continue
+            found[below] = _facts(here, name, status)
+            if stat.S_ISDIR(status.st_mode):
+                there = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=here)
+                directory(there, below)
+                os.close(there)
+            elif status.st_nlink > 1:
+                names.setdefault((status.st_dev, status.st_ino), []).append(below)
+
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    directory(top, b"")
+    os.close(top)
+    for group in names.values():
+        if len(group) > 1:
+            found |= {path: replace(found[path], names=frozenset(group)) for path in group}
+    return found
+
+
+def _facts(here: int, name: bytes, status: os.stat_result) -> Facts:
+    at = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=here)
+    link = f"/proc/self/fd/{at}"
+    xattrs = {key: os.getxattr(link, key) for key in os.listxattr(link) if not key.startswith("trusted.overlay.")}
+    content, size = "", 0
+    if stat.S_ISREG(status.st_mode):
+        with Path(link).open("rb") as file:
+            content, size = hashlib.file_digest(file, "sha256").hexdigest(), status.st_size
+    target = os.readlink(name, dir_fd=here) if stat.S_ISLNK(status.st_mode) else b""
+    os.close(at)
+    device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+    owner = (status.st_uid, status.st_gid)
+    return Facts(oct(status.st_mode), owner, size, status.st_mtime_ns, device, target, content, xattrs)
+
+
+def subset(found: dict[bytes, Facts], wanted: set[bytes]) -> dict[bytes, Facts]:
+    """What a copy of only `wanted` must hold: these, the directories above, and of each file the names kept."""
+    kept = {path[:at] for path in wanted for at in range(1, len(path) + 1) if path[at : at + 1] in (b"/", b"")}
+    expected = {}
+    for path in kept:
+        names = found[path].names & kept
+        expected[path] = replace(found[path], names=names if len(names) > 1 else frozenset())
+    return expected
+
+
+def differences(one: dict[bytes, Facts], two: dict[bytes, Facts]) -> dict[bytes, tuple[object, object]]:
+    """What is not the same in both, by path."""
+    return {
+        path: (one.get(path), two.get(path)) for path in one.keys() | two.keys() if one.get(path) != two.get(path)
+    }
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """An ACL of (tag, permissions, id) as an xattr (linux/posix_acl_xattr.h)."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+GRANTS = ((1, 7, ALL), (2, 5, 1234), (4, 5, ALL), (8, 4, 77), (16, 7, ALL), (32, 1, ALL))
+
+NAMES = (
+    b"a", b"b", b"c", b"d.e", b"a-b", b"\xff\xfe", b"new\nline", b" space ", "ünï😀".encode(), b"-dash", b"a\\b",
+    b"x.wh.y", b"n" * 255,
+)  # fmt: skip
+OWNERS = (0, 0, 1, 1000, 65534, (1 << 21) + 1, 3_000_000_000, (1 << 32) - 2)
+TIMES = (0, 1, 999_999_999, 10**9, 1_600_000_000_123_456_789, 4_000_000_000 * 10**9, (1 << 33) * 10**9 + 7, 9 * 10**18)
+TARGETS = (b"a", b"b/c", b"../a", b"../../../..", b"/a/b", b"/", b".", b"/proc/self/root", b"\xff", b"x" * 300, b"a" * 4000)
+
+
+class Grower:
+    """Random layers, each with what collides with the layers before it: other kinds at the same paths,
+    whiteouts, opaque directories."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._seen: set[bytes] = set()
+
+    def layer(self, root: Path, entries: int = 40) -> bytes:
+        """Make a layer's files below the new directory `root`; its tar."""
+        root.mkdir()
+        top = os.fsencode(root)
+        made: list[bytes] = []
+        files: list[bytes] = []
+        for _ in range(entries):
+            path = b"/".join((b"", *self._random.choices(NAMES, weights=range(len(NAMES), 0, -1), k=self._random.randint(1, 4))))
+            with suppress(FileExistsError, NotADirectoryError):
+                self._make_parents(top, path, made)
+                self._make(top, path, files)
+                made.append(path)
+        for path in reversed(made):  # what is made in a directory changes its time
+            self._describe(top + path)
+        removed: list[bytes] = []
+        for path in sorted(self._seen):
+            below = any(path.startswith(gone + b"/") for gone in removed)
+            if self._random.random() < 0.15 and _is_free(top, path) and not below:
+                removed.append(path)
+        opaque = [path for path in made if _is_dir(top + path) and self._random.random() < 0.2]
+        self._seen |= set(made)
+        return pack(root, removed, opaque)
+
+    def _make_parents(self, top: bytes, path: bytes, made: list[bytes]) -> None:
+        for at in range(1, len(path)):
+            if path[at : at + 1] == b"/" and not _is_dir(top + path[:at]):
+                os.mkdir(top + path[:at])
+                made.append(path[:at])
+
+    def _make(self, top: bytes, path: bytes, files: list[bytes]) -> None:
+        where = top + path
+        makers: list[tuple[int, Callable[[], Any]]] = [
+            (10, lambda: self._file(where, self._random.randbytes(self._random.choice((1, 511, 512, 513, 70_000))))),
+            (2, lambda: self._file(where, b"")),
+            (1, lambda: self._sparse(where)),
+            (5, lambda: os.mkdir(where)),
+            (5, lambda: os.symlink(self._random.choice(TARGETS), where)),
+            (6, lambda: os.link(top + self._random.choice(files), where, follow_symlinks=False)),
+            (1, lambda: os.mkfifo(where)),
+            (1, lambda: os.mknod(where, stat.S_IFCHR, os.makedev(4095, (1 << 20) - 1))),
+            (1, lambda: os.mknod(where, stat.S_IFBLK, os.makedev(1, self._random.randrange(1 << 20)))),
+        ]
+        if os.path.lexists(where):
+            raise FileExistsError
+        if not files:
+            del makers[5]
+        self._random.choices([make for _, make in makers], weights=[weight for weight, _ in makers])[0]()
+        if not _is_dir(where):
+            files.append(path)
+
+    def _file(self, where: bytes, content: bytes) -> None:
+        with open(where, "xb") as file:
+            file.write(content)
+
+    def _sparse(self, where: bytes) -> None:
+        with open(where, "xb") as file:
+            file.truncate(3 << 20)
+            file.seek(1 << 20)
+            file.write(b"middle")
+
+    def _describe(self, where: bytes) -> None:
+        pick = self._random
+        mode = os.lstat(where).st_mode
+        os.chown(where, pick.choice(OWNERS), pick.choice(OWNERS), follow_symlinks=False)
+        if not stat.S_ISLNK(mode):
+            os.chmod(where, pick.choice((0o644, 0o755, 0o1777, 0o2750, 0o4711, 0, pick.randrange(0o10000))))
+            if pick.random() < 0.1:
+                os.setxattr(where, ACCESS, acl(*GRANTS))
+            if stat.S_ISDIR(mode) and pick.random() < 0.2:
+                os.setxattr(where, DEFAULT, acl(*GRANTS))
+        if pick.random() < 0.2:
+            os.setxattr(where, f"trusted.{pick.choice('ab')}", pick.randbytes(5), follow_symlinks=False)
+        if stat.S_ISREG(mode):
+            if pick.random() < 0.2:
+                os.setxattr(where, pick.choice(("user.a", "user.ü")), pick.randbytes(100))
+            if pick.random() < 0.1:
+                os.setxattr(where, "security.capability", CAPABILITY)
+        when = pick.choice(TIMES) * (-1 if stat.S_ISLNK(mode) and pick.random() < 0.2 else 1)
+        when = max(when, -(1 << 31) * 10**9)  # the first that ext4 can say
+        os.utime(where, ns=(0, when), follow_symlinks=False)
+
+
+def _is_dir(path: bytes) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _is_free(top: bytes, path: bytes) -> bool:
+    """Whether nothing is at `path` below `top`, and nothing but directories above it."""
+    ends = [at for at in range(1, len(path)) if path[at : at + 1] == b"/"]
+    above = [top + path[:at] for at in ends if os.path.lexists(top + path[:at])]
+    return all(map(_is_dir, above)) and not os.path.lexists(top + path)
+
+
+def pack(root: Path, removed: Sequence[bytes] = (), opaque: Sequence[bytes] = ()) -> bytes:
+    """The files below `root` as a layer that also removes and hides (OCI image-spec layer.md, "Whiteouts")."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
+        for above, folders, files in os.walk(os.fsencode(root)):
+            for name in sorted(folders + files):
+                _pack_one(tar, os.path.join(above, name), root)
+        for path in removed:
+            parent, _, name = path.rpartition(b"/")
+            tar.addfile(tarfile.TarInfo(os.fsdecode(parent + b"/.wh." + name).lstrip("/")))
+        for path in opaque:
+            tar.addfile(tarfile.TarInfo(os.fsdecode(path + b"/.wh..wh..opq").lstrip("/")))
+    return out.getvalue()
+
+
+def _pack_one(tar: tarfile.TarFile, path: bytes, root: Path) -> None:
+    info = tar.gettarinfo(os.fsdecode(path), os.path.relpath(os.fsdecode(path), root))
+    if info is None:  # a socket
+        return
+    info.uname = info.gname = ""
+    for key in os.listxattr(path, follow_symlinks=False):
+        value = os.getxattr(path, key, follow_symlinks=False)
+        info.pax_headers[f"SCHILY.xattr.{key}"] = value.decode("utf-8", "surrogateescape")
+    when = os.lstat(path).st_mtime_ns
+    info.mtime = 0
+    info.pax_headers["mtime"] = f"{'-' if when < 0 else ''}{abs(when) // 10**9}.{abs(when) % 10**9:09}"
+    if info.isreg():
+        with open(path, "rb") as file:
+            tar.addfile(info, file)
+    else:
+        tar.addfile(info)
+
+
+def load(tag: str, layers: Sequence[bytes], config: dict[str, Any] | None = None) -> None:
+    """Layers, bottom first, as an image of Docker's."""
+    digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
+    body = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": config or {"Cmd": ["/a"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+        "history": [{"created_by": "test"} for _ in layers],
+    }
+    names = [f"{number}/layer.tar" for number in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": names}]
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        files = {"manifest.json": json.dumps(manifest).encode(), "config.json": json.dumps(body).encode()}
+        for name, data in (files | dict(zip(names, layers, strict=True))).items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    done = subprocess.run(["docker", "load"], input=out.getvalue(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def mounted(image: str, place: Path) -> Iterator[Path]:
+    """The image's files, as mount(8) shows them below the directory `place`."""
+    found = subprocess.check_output(["docker", "image", "inspect", "--format", "{{json .GraphDriver.Data}}", image])
+    data = json.loads(found)
+    (place / "empty").mkdir(parents=True, exist_ok=True)
+    (place / "root").mkdir(exist_ok=True)
+    lowers = ":".join(filter(None, (data["UpperDir"], data.get("LowerDir"), str(place / "empty"))))
+    subprocess.run(["mount", "-t", "overlay", "-o", f"ro,lowerdir={lowers}", "none", place / "root"], check=True)
+    try:
+        yield place / "root"
+    finally:
+        subprocess.run(["umount", "--lazy", place / "root"], check=True)
