@@ -1,8 +1,8 @@
 """Alpine's ``installed`` database (https://wiki.alpinelinux.org/wiki/Apk_spec, apk-tools src/database.c).
 
 A record a package, with an empty line behind it; each line a letter, a colon, a value: P name, V version, A
-architecture, L license, o the aport it was built from. F is a directory without the first slash, R a file in it;
-M behind F, and a and Z behind R, tell more of them.
+architecture, L license, o the aport it was built from. F is a directory without the first slash, R a file in
+it; M behind F, and a and Z behind R, tell more of them.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,10 +1,10 @@
 """dpkg's database: deb822(5), dpkg-query(1), deb-src-control(5) for "Source", and Debian's machine-readable
 copyright files (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/).
 
-``status`` has a stanza for each package that is, or was, installed; ``info/NAME.list`` (``NAME:ARCH.list`` where
-several architectures of it may be installed) names its files, directories among them; ``info/NAME.md5sums`` the
-regular files that are no configuration, without the first slash. Images without dpkg (distroless) have a stanza
-a file in ``status.d``, with ``.md5sums`` beside it.
+``status`` has a stanza for each package that is, or was, installed; ``info/NAME.list`` (``NAME:ARCH.list``
+where several architectures of it may be installed) names its files, directories among them;
+``info/NAME.md5sums`` the regular files that are no configuration, without the first slash. Images without dpkg
+(distroless) have a stanza a file in ``status.d``, with ``.md5sums`` beside it.
 """
 
 import re
@@ -61,7 +61,7 @@ def cut_digests(data: bytes, keep: Callable[[str], bool]) -> bytes:
 
 
 def copyrights(stream: BinaryIO) -> tuple[Manifest, ...]:
-    """The short names of the licenses in a machine-readable copyright file, as one manifest; none for another."""
+    """The short names of the licenses in a copyright file for machines, as one manifest; none for another."""
     content = text(stream)
     if "format:" not in content[:1000].lower():
         return (Manifest(),)

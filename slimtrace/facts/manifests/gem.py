@@ -8,7 +8,10 @@ from slimtrace.facts.manifests.text import text
 from slimtrace.facts.packages import Manifest
 
 _STUB = re.compile(r"^# stub: (\S+) (\S+) (\S+) ", re.MULTILINE)
-_ONE = re.compile(r"""^[ \t]*s(?:pec)?\.(name|version|license)[ \t]*=[ \t]*(?:Gem::Version\.new\(?)?["']([^"'\n]+)["']""", re.MULTILINE)
+_ONE = re.compile(
+    r"""^[ \t]*s(?:pec)?\.(name|version|license)[ \t]*=[ \t]*(?:Gem::Version\.new\(?)?["']([^"'\n]+)["']""",
+    re.MULTILINE,
+)
 _MANY = re.compile(r"^[ \t]*s(?:pec)?\.(licenses|files)[ \t]*=[ \t]*\[([^\]\n]*)\]", re.MULTILINE)
 _STRING = re.compile(r"""["']([^"'\n]*)["']""")
 
@@ -25,6 +28,4 @@ def specification(stream: BinaryIO) -> tuple[Manifest, ...]:
         return ()
     licenses = lists.get("licenses") or tuple(filter(None, (told.get("license"),)))
     platform = stub[3] if stub and stub[3] != "ruby" else ""
-    return (
-        Manifest(name, version, platform, licenses[:64], files=lists.get("files", ())),
-    )
+    return (Manifest(name, version, platform, licenses[:64], files=lists.get("files", ())),)

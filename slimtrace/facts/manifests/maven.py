@@ -1,6 +1,6 @@
 """The Maven coordinates of a jar: META-INF/maven/GROUP/ARTIFACT/pom.properties
-(https://maven.apache.org/shared/maven-archiver/, addMavenDescriptor), of itself, of what was shaded into it, and
-of the jars in it (BOOT-INF/lib, WEB-INF/lib)."""
+(https://maven.apache.org/shared/maven-archiver/, addMavenDescriptor), of itself, of what was shaded into it,
+and of the jars in it (BOOT-INF/lib, WEB-INF/lib)."""
 
 import io
 import zipfile

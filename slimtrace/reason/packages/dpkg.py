@@ -15,28 +15,28 @@ DIGESTS = ".md5sums"
 def installed(capture: Capture, places: Places) -> Iterator[Package]:
     """The packages of ``status``, then those of ``status.d``."""
     tree, contents = capture.tree, capture.contents
-    admin = tree.resolve(ADMIN).path
     status = tree.resolve(f"{ADMIN}/status").path
     info = tree.resolve(f"{ADMIN}/info").path
     diverted = _diversions(capture)
     names = frozenset(tree.children(info))
     for told in contents.manifests(status, Format.DPKG):
-        stem = next(
-            (stem for stem in _stems(info, told) if f"{stem}.list" in names), f"{info}/{told.key}"
-        )
+        stem = next((stem for stem in _stems(info, told) if f"{stem}.list" in names), f"{info}/{told.key}")
         found = contents.manifests(f"{stem}.list", Format.LIST) if f"{stem}.list" in names else ()
         listed = (path for manifest in found for path in manifest.files)
         moved = (diverted.get((path, told.name)) or diverted.get((path, "")) or path for path in listed)
         beside = (f"{stem}{suffix}" for suffix in (".list", DIGESTS) if f"{stem}{suffix}" in names)
         yield package(System.DEB, told, places.place(moved), status, beside)
-    for path in tree.children(tree.resolve(f"{admin}/status.d").path):
-        entry = tree[path]
-        if path.endswith(DIGESTS) or entry.kind is not Kind.FILE:
+    yield from _without_dpkg(capture, places)
+
+
+def _without_dpkg(capture: Capture, places: Places) -> Iterator[Package]:
+    tree, contents = capture.tree, capture.contents
+    for path in tree.children(tree.resolve(f"{ADMIN}/status.d").path):
+        if path.endswith(DIGESTS) or tree[path].kind is not Kind.FILE:
             continue
-        digests = f"{path}{DIGESTS}"
-        beside = (digests,) if digests in tree else ()
-        found = contents.manifests(digests, Format.MD5SUMS) if beside else ()
-        files = [file for manifest in found for file in manifest.files]
+        beside = tuple(name for name in (f"{path}{DIGESTS}",) if name in tree)
+        found = [told for name in beside for told in contents.manifests(name, Format.MD5SUMS)]
+        files = [file for told in found for file in told.files]
         for told in contents.manifests(path, Format.DPKG):
             yield package(System.DEB, told, places.place(files), path, beside)
 
@@ -46,9 +46,7 @@ def licenses(capture: Capture, found: Package) -> tuple[str, ...]:
     path = capture.tree.resolve(f"/usr/share/doc/{found.name}/copyright").path
     if "/" in found.name or path not in capture.tree:
         return ()
-    return tuple(
-        name for told in capture.contents.manifests(path, Format.COPYRIGHT) for name in told.licenses
-    )
+    return tuple(name for told in capture.contents.manifests(path, Format.COPYRIGHT) for name in told.licenses)
 
 
 def _stems(info: str, told: Manifest) -> tuple[str, ...]:

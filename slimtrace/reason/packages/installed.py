@@ -9,7 +9,6 @@ from slimtrace.facts.tree import FileTree, Kind
 from slimtrace.reason.packages import apk, dpkg, gem, maven, npm, python, rpm
 from slimtrace.reason.packages.package import DISTRIBUTION, Package, Places
 
-_SITES = ("site-packages", "dist-packages")
 MAX_PLACES = 20_000  # of one language's packages; more is a forged image
 
 
@@ -82,9 +81,8 @@ class _Near:
                 if above in seen:
                     break
                 seen.add(above)
-                if paths.name(above) in _SITES:
+                if any(child.endswith(python.SUFFIXES) for child in tree.children(above)):
                     sites.add(above)
-                sites.update(f"{above}/{name}" for name in _SITES if f"{above}/{name}" in tree)
                 gems.update(_gem_homes(tree, above))
         self.sites, self.npm = _some(sites), _some(homes)
         self.gems, self.jars = _some(gems), _some(jars)

@@ -103,8 +103,8 @@ class Places:
         return f"{found}/{name}"
 
     def place(self, listed: Iterable[str]) -> Placed:
-        """What of the `listed` absolute paths is in the tree. One with others below it is a directory of the
-        package, though it be a link in the image (``/lib``); that is not the package's."""
+        """What of the `listed` absolute paths is in the tree. A link is not the package's where the package has
+        a directory: one with others below it, or, of merged directories, one at the top (``/lib``)."""
         wanted = [path for path in listed if path[:1] == "/" and path[-1:] not in ("/", ".")]
         above = {paths.parent(path) for path in wanted}
         files: set[str] = set()
@@ -115,8 +115,14 @@ class Places:
             if ".." in path or "//" in path:
                 path = paths.join(self._tree.resolve(paths.parent(path)).path, paths.name(path))
             entry = self._tree.get(self.path(path))
-            if entry is None:
+            if entry is None or (entry.kind is Kind.LINK and self._is_merged(entry.path)):
                 continue
             # the tree's own text: a second copy of each path of a large image is worth sparing
             (directories if entry.kind is Kind.DIR else files).add(entry.path)
         return Placed(tuple(sorted(files)), tuple(sorted(directories)))
+
+    def _is_merged(self, path: str) -> bool:
+        if paths.parent(path) != "/":
+            return False
+        end = self._tree.resolve(path).entry
+        return end is not None and end.kind is Kind.DIR

@@ -8,7 +8,7 @@ from slimtrace.facts.packages import Format, Manifest
 from slimtrace.facts.tree import Kind
 from slimtrace.reason.packages.package import Package, Places, System, package
 
-_SUFFIXES = (".dist-info", ".egg-info")
+SUFFIXES = (".dist-info", ".egg-info")
 # What an installer reads again, and scanners with it.
 _BESIDE = ("RECORD", "top_level.txt", "installed-files.txt", "INSTALLER", "direct_url.json")
 
@@ -17,7 +17,7 @@ def installed(capture: Capture, places: Places, directories: Iterable[str]) -> I
     """The distributions whose metadata is in one of `directories`."""
     for directory in directories:
         for path in capture.tree.children(directory):
-            if path.endswith(_SUFFIXES):
+            if path.endswith(SUFFIXES):
                 yield from _distribution(capture, places, directory, path)
 
 
@@ -25,7 +25,9 @@ def _distribution(capture: Capture, places: Places, site: str, path: str) -> Ite
     tree, contents = capture.tree, capture.contents
     # setuptools of old, and Debian's, write one file.
     found = path if tree[path].kind is Kind.FILE else None
-    found = found or next((f"{path}/{name}" for name in ("METADATA", "PKG-INFO") if f"{path}/{name}" in tree), None)
+    found = found or next(
+        (f"{path}/{name}" for name in ("METADATA", "PKG-INFO") if f"{path}/{name}" in tree), None
+    )
     if found is None:
         return
     told = next(iter(contents.manifests(found, Format.PYTHON)), Manifest())
@@ -36,11 +38,9 @@ def _distribution(capture: Capture, places: Places, site: str, path: str) -> Ite
     if not told.name:
         return
     listed = list(_listed(capture, site, path))
-    own = [path] if found == path else [child for child in tree.children(path)]
-    beside = [name for name in _BESIDE if (f"{path}/{name}") in tree]
-    yield package(
-        System.PYPI, told, places.place([*listed, *own]), found, [f"{path}/{name}" for name in beside]
-    )
+    own = [path] if found == path else list(tree.children(path))
+    beside = [f"{path}/{name}" for name in _BESIDE if f"{path}/{name}" in tree]
+    yield package(System.PYPI, told, places.place([*listed, *own]), found, beside)
 
 
 def _listed(capture: Capture, site: str, path: str) -> Iterator[str]:
