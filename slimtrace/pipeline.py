@@ -10,7 +10,8 @@ from threading import Event
 
 from slimtrace import __version__, signals, store
 from slimtrace.assemble import archive, artifacts
-from slimtrace.assemble.layer import Layer, write_layer
+from slimtrace.assemble.layer import Layer, Source, write_layer
+from slimtrace.assemble.replaced import replaced
 from slimtrace.engine import Engine, EngineInfo
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.capture import Answers, Capture, Contents
@@ -29,8 +30,10 @@ from slimtrace.present.live import Screen
 from slimtrace.reason import apparmor, dockerfile, growth, seccomp
 from slimtrace.reason import merge as merging
 from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference, tagged
+from slimtrace.reason.packages import Owners, database, installed
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
 from slimtrace.reason.rules import Rules
+from slimtrace.reason.sbom import sbom
 from slimtrace.reason.select import select
 
 ARTIFACTS = Path("slimtrace-artifacts")
@@ -80,16 +83,19 @@ def build(request: Request, screen: Screen) -> Report:
                 contents = ImageContents(bench.rootfs)
                 capture = Capture(bench.image, bench.tree, outcome.trace, contents)
                 selection = select(growth.grow(capture, request.rules), capture, request.rules)
+                owners = Owners(installed(capture, selection.kept))
+                cuts = database.cuts(capture, selection, owners, request.rules)
+            own = slim_reference(bench.image.reference, bench.image.tags)
+            tag = tagged(request.tag) if request.tag else own
             with screen.phase("describe"):
-                files = describe(capture, selection)
+                files = describe(capture, selection, owners, tag)
             signals.admit()
             with screen.phase("assemble"):
-                own = slim_reference(bench.image.reference, bench.image.tags)
-                tag = tagged(request.tag) if request.tag else own
                 stack.enter_context(bench.engine.keeping(tag))
-                layer, slim = assemble(request, bench, selection, tag)
+                source, tree = replaced(bench.rootfs, bench.tree, cuts)
+                layer, slim = assemble(request, replace(bench, tree=tree), source, selection, tag)
                 screen.kept(layer.file_bytes, layer.entries)
-        report = write(request, capture, selection, outcome, slim, files, screen)
+        report = write(request, capture, selection, tree, outcome, slim, files, screen)
         signals.forget()  # it is done: what arrived meanwhile came too late
         return report
 
@@ -225,22 +231,25 @@ def keep(
     return capture
 
 
-def assemble(request: Request, bench: Bench, selection: Selection, tag: str) -> tuple[Layer, Image]:
+def assemble(
+    request: Request, bench: Bench, source: Source, selection: Selection, tag: str
+) -> tuple[Layer, Image]:
     """Write the layer, load it with the image's configuration under the slim name."""
     image, tree = bench.image, bench.tree
     bench.place.need(sum(tree[path].size for path in selection.kept) + (64 << 20))
     file = bench.place.path / "layer.tar"
-    layer = write_layer(bench.rootfs, tree, selection.kept, file)
+    layer = write_layer(source, tree, selection.kept, file)
     config = image_config(image, (layer.diff_id,), request.edits)
     bench.engine.load(archive.archive(file, layer, config, [tag]))
     return layer, bench.engine.image(tag)
 
 
-def describe(capture: Capture, selection: Selection) -> dict[str, bytes | str]:
+def describe(capture: Capture, selection: Selection, owners: Owners, tag: str) -> dict[str, bytes | str]:
     """The artifacts beside the report, by file name."""
     return {
         **profiles(capture, selection),
         "Dockerfile.fat": dockerfile.reverse(capture.image),
+        "sbom.cdx.json": sbom(capture, tag, owners.owning(selection.kept)),
         **{f"capture/{name}": content for name, content in store.pack(capture).items()},
     }
 
@@ -249,14 +258,15 @@ def write(
     request: Request,
     capture: Capture,
     selection: Selection,
+    tree: FileTree,
     outcome: Outcome,
     slim: Image,
     files: Mapping[str, bytes | str],
     screen: Screen,
 ) -> Report:
-    """The report, and with it the folder of artifacts."""
+    """The report, and with it the folder of artifacts. `tree` has the files as they are in the slim image."""
     folder = request.artifacts or default_folder(capture.image.reference)
-    kept = kept_files(selection, capture.tree)
+    kept = kept_files(selection, tree)
     trace = outcome.trace
     where = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
     report = Report(

@@ -10,6 +10,7 @@ from slimtrace.cli import options
 from slimtrace.cli.app import app
 from slimtrace.cli.values import commands, launch
 from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.reason.rules import PackageDb
 
 
 @app.command()
@@ -36,6 +37,7 @@ def build(
     include_bin: options.IncludeBin = None,
     include_shell: options.IncludeShell = False,
     exclude_pattern: options.ExcludePattern = None,
+    package_db: options.PackageDatabase = PackageDb.TRIMMED,
     artifacts: options.Artifacts = None,
     remove_file_artifacts: options.RemoveFileArtifacts = False,
     pull: options.Pull = False,
@@ -65,6 +67,7 @@ def build(
         include_bins=tuple(include_bin or ()),
         include_shell=include_shell,
         exclude_patterns=tuple(exclude_pattern or ()),
+        package_db=package_db,
     )
     request = pipeline.Request(
         reference=image,

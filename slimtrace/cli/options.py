@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from slimtrace.reason.rules import PackageDb
+
 ImageName = Annotated[str, typer.Argument(metavar="IMAGE", help="Name or id of an image of the local engine.")]
 Pull = Annotated[bool, typer.Option("--pull", help="Pull the image first.")]
 Json = Annotated[
@@ -79,6 +81,14 @@ IncludeShell = Annotated[bool, typer.Option("--include-shell", help="Keep the im
 ExcludePattern = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Drop what matches, ** crossing directories. May be repeated."),
+]
+PackageDatabase = Annotated[
+    PackageDb,
+    typer.Option(
+        "--package-db",
+        help="Of dpkg's, apk's, rpm's and languages' package databases: the packages of which something is "
+        "kept, all, or nothing.",
+    ),
 ]
 Artifacts = Annotated[
     Path | None,

@@ -2,8 +2,10 @@
 recording-installed-packages/)."""
 
 import csv
+from collections.abc import Callable
 from typing import BinaryIO
 
+from slimtrace.facts import paths
 from slimtrace.facts.manifests.text import TEXT_LIMIT, fields, text
 from slimtrace.facts.packages import Manifest
 
@@ -27,11 +29,20 @@ def metadata(stream: BinaryIO) -> tuple[Manifest, ...]:
 
 def recorded(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The paths of a RECORD, as one manifest: absolute, or from the directory that holds the dist-info."""
-    files = []
+    names = (_recorded(line) for line in text(stream, TEXT_LIMIT).splitlines())
+    return (Manifest(files=tuple(name for name in names if name)),)
+
+
+def cut_record(data: bytes, keep: Callable[[str], bool]) -> bytes:
+    """A RECORD with the lines of the paths that are to be kept."""
+    lines = paths.decode(data).splitlines(keepends=True)
+    return paths.encode("".join(line for line in lines if keep(_recorded(line))))
+
+
+def _recorded(line: str) -> str:
+    """The path in a line: path, digest, size. A path that has a line break in it is none that an installer
+    would write."""
     try:
-        for row in csv.reader(text(stream, TEXT_LIMIT).splitlines()):
-            if row and row[0]:
-                files.append(row[0])
-    except csv.Error:  # a field without end; what came before it stands
-        pass
-    return (Manifest(files=tuple(files)),)
+        return next(csv.reader([line]), [""])[0]
+    except (csv.Error, IndexError):
+        return ""

@@ -94,8 +94,12 @@ class Places:
         self._tree = tree
         self._directories: dict[str, str] = {}
 
+    def leads(self, base: str, listed: str) -> str:
+        """Where the path `listed`, absolute or as seen from `base`, is in the tree."""
+        return self.path(paths.join(base, listed))
+
     def path(self, listed: str) -> str:
-        """`listed` with the links above it followed, whether or not it is there."""
+        """The absolute path `listed` with the links above it followed, whether or not it is there."""
         above, _, name = listed.rpartition("/")
         found = self._directories.get(above)
         if found is None:
@@ -112,8 +116,6 @@ class Places:
         for path in wanted:
             if path in above:
                 continue
-            if ".." in path or "//" in path:
-                path = paths.join(self._tree.resolve(paths.parent(path)).path, paths.name(path))
             entry = self._tree.get(self.path(path))
             if entry is None or (entry.kind is Kind.LINK and self._is_merged(entry.path)):
                 continue

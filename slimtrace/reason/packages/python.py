@@ -9,8 +9,6 @@ from slimtrace.facts.tree import Kind
 from slimtrace.reason.packages.package import Package, Places, System, package
 
 SUFFIXES = (".dist-info", ".egg-info")
-# What an installer reads again, and scanners with it.
-_BESIDE = ("RECORD", "top_level.txt", "installed-files.txt", "INSTALLER", "direct_url.json")
 
 
 def installed(capture: Capture, places: Places, directories: Iterable[str]) -> Iterator[Package]:
@@ -39,7 +37,7 @@ def _distribution(capture: Capture, places: Places, site: str, path: str) -> Ite
         return
     listed = list(_listed(capture, site, path))
     own = [path] if found == path else list(tree.children(path))
-    beside = [f"{path}/{name}" for name in _BESIDE if f"{path}/{name}" in tree]
+    beside = [name for name in (f"{path}/RECORD",) if name in tree]
     yield package(System.PYPI, told, places.place([*listed, *own]), found, beside)
 
 
