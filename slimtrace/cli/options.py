@@ -99,3 +99,16 @@ RemoveFileArtifacts = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 13 when the result has doubts.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the capture.")]
+BuiltImage = Annotated[str, typer.Argument(metavar="IMAGE", help="The image, as build was told it.")]
+BuiltArtifacts = Annotated[
+    Path | None,
+    typer.Option(
+        "--artifacts",
+        metavar="DIR",
+        help="Folder of the build's artifacts. [default: slimtrace-artifacts/IMAGE]",
+    ),
+]
+Files = Annotated[bool, typer.Option("--files", help="List each path that went.")]
+AnswerJson = Annotated[
+    bool, typer.Option("--json", help="Print the answer as JSON on stdout, and nothing else there.")
+]
