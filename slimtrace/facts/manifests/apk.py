@@ -9,41 +9,51 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from slimtrace.facts import paths
-from slimtrace.facts.manifests.text import TEXT_LIMIT, text
+from slimtrace.facts.manifests.text import MAX_FILES, TEXT_LIMIT, lines, text
 from slimtrace.facts.packages import Manifest
 
 
 def installed(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The packages that are installed; `key` is the name. `files` has the directories too."""
-    return tuple(found for record in _records(text(stream, TEXT_LIMIT)) if (found := _package(record)).name)
+    found = []
+    left = MAX_FILES
+    for record in _records(text(stream, TEXT_LIMIT)):
+        if (package := _package(record, left)).name:
+            left -= len(package.files)
+            found.append(package)
+    return tuple(found)
 
 
 def cut(data: bytes, keep: Callable[[str], bool], keep_file: Callable[[str], bool]) -> bytes:
     """The database with the packages whose `key` is to be kept, and of their files those to be kept."""
     found = []
     for record in _records(paths.decode(data)):
-        if keep(_package(record).key):
+        if keep(_package(record, 0).key):
             found.append("".join(f"{line}\n" for line in _cut(record, keep_file)) + "\n")
     return paths.encode("".join(found))
 
 
-def _records(content: str) -> Iterator[list[str]]:
-    return (record.strip("\n").split("\n") for record in content.split("\n\n") if record.strip("\n"))
+def _records(content: str) -> Iterator[str]:
+    return (record.strip("\n") for record in content.split("\n\n") if record.strip("\n"))
 
 
-def _package(record: list[str]) -> Manifest:
+def _package(record: str, most: int) -> Manifest:
+    """The package of a record, with as many as `most` of its files."""
     told: dict[str, str] = {}
-    files = []
+    files: list[str] = []
     directory = ""
-    for line in record:
+    for line in lines(record):
         letter, value = line[:2], line[2:]
         if letter == "F:":
             directory = paths.clean(value)
-            files.append(directory)
+            path = directory
         elif letter == "R:":
-            files.append(paths.join(directory, value))
+            path = paths.join(directory, value)
         else:
             told.setdefault(letter, value)
+            continue
+        if len(files) < most:
+            files.append(path)
     name, source = told.get("P:", ""), told.get("o:", "")
     return Manifest(
         name=name,
@@ -56,11 +66,11 @@ def _package(record: list[str]) -> Manifest:
     )
 
 
-def _cut(record: list[str], keep: Callable[[str], bool]) -> Iterator[str]:
+def _cut(record: str, keep: Callable[[str], bool]) -> Iterator[str]:
     """The lines of a record without the files that are not kept, and the directories in which none is."""
     directory, wanted = "", True
     pending: list[str] = []  # a directory's lines, until one of its files comes
-    for line in record:
+    for line in lines(record):
         letter, value = line[:2], line[2:]
         if letter == "F:":
             directory, pending, wanted = paths.clean(value), [line], True

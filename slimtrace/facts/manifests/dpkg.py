@@ -9,10 +9,11 @@ where several architectures of it may be installed) names its files, directories
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from slimtrace.facts import paths
-from slimtrace.facts.manifests.text import TEXT_LIMIT, fields, text
+from slimtrace.facts.manifests.text import MAX_FILES, TEXT_LIMIT, fields, lines, text
 from slimtrace.facts.packages import Manifest
 
 _GONE = ("not-installed", "config-files")  # states without files (dpkg(1))
@@ -39,25 +40,26 @@ def cut_status(data: bytes, keep: Callable[[str], bool]) -> bytes:
 
 def listed(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The paths of a ``.list``, as one manifest."""
-    return (Manifest(files=tuple(line for line in text(stream, TEXT_LIMIT).split("\n") if line[:1] == "/")),)
+    found = (line for line in lines(text(stream, TEXT_LIMIT)) if line[:1] == "/")
+    return (Manifest(files=tuple(islice(found, MAX_FILES))),)
 
 
 def cut_list(data: bytes, keep: Callable[[str], bool]) -> bytes:
     """A ``.list`` with the paths that are to be kept."""
-    lines = paths.decode(data).split("\n")
-    return paths.encode("".join(f"{line}\n" for line in lines if line[:1] == "/" and keep(line)))
+    wanted = (line for line in lines(paths.decode(data)) if line[:1] == "/" and keep(line))
+    return paths.encode("".join(f"{line}\n" for line in wanted))
 
 
 def digested(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The paths of an ``.md5sums``, made absolute, as one manifest."""
-    lines = map(_digested, text(stream, TEXT_LIMIT).split("\n"))
-    return (Manifest(files=tuple(path for path in lines if path)),)
+    found = filter(None, map(_digested, lines(text(stream, TEXT_LIMIT))))
+    return (Manifest(files=tuple(islice(found, MAX_FILES))),)
 
 
 def cut_digests(data: bytes, keep: Callable[[str], bool]) -> bytes:
     """An ``.md5sums`` with the paths that are to be kept; they are asked for as absolute ones."""
-    lines = paths.decode(data).split("\n")
-    return paths.encode("".join(f"{line}\n" for line in lines if (path := _digested(line)) and keep(path)))
+    wanted = (line for line in lines(paths.decode(data)) if (path := _digested(line)) and keep(path))
+    return paths.encode("".join(f"{line}\n" for line in wanted))
 
 
 def copyrights(stream: BinaryIO) -> tuple[Manifest, ...]:

@@ -3,10 +3,11 @@ recording-installed-packages/)."""
 
 import csv
 from collections.abc import Callable
+from itertools import islice
 from typing import BinaryIO
 
 from slimtrace.facts import paths
-from slimtrace.facts.manifests.text import TEXT_LIMIT, fields, text
+from slimtrace.facts.manifests.text import MAX_FILES, TEXT_LIMIT, fields, lines, text
 from slimtrace.facts.packages import Manifest
 
 _CLASSIFIER = "License :: "
@@ -29,20 +30,20 @@ def metadata(stream: BinaryIO) -> tuple[Manifest, ...]:
 
 def recorded(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The paths of a RECORD, as one manifest: absolute, or from the directory that holds the dist-info."""
-    names = (_recorded(line) for line in text(stream, TEXT_LIMIT).splitlines())
-    return (Manifest(files=tuple(name for name in names if name)),)
+    names = filter(None, map(_recorded, lines(text(stream, TEXT_LIMIT))))
+    return (Manifest(files=tuple(islice(names, MAX_FILES))),)
 
 
 def cut_record(data: bytes, keep: Callable[[str], bool]) -> bytes:
     """A RECORD with the lines of the paths that are to be kept."""
-    lines = paths.decode(data).splitlines(keepends=True)
-    return paths.encode("".join(line for line in lines if keep(_recorded(line))))
+    wanted = (line for line in lines(paths.decode(data)) if keep(_recorded(line)))
+    return paths.encode("".join(f"{line}\n" for line in wanted))
 
 
 def _recorded(line: str) -> str:
     """The path in a line: path, digest, size. A path that has a line break in it is none that an installer
     would write."""
     try:
-        return next(csv.reader([line]), [""])[0]
+        return next(csv.reader([line.rstrip("\r")]), [""])[0]
     except (csv.Error, IndexError):
         return ""

@@ -13,9 +13,11 @@ import contextlib
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from slimtrace.facts import paths
+from slimtrace.facts.manifests.text import MAX_FILES
 from slimtrace.facts.packages import Manifest
 
 DATABASE_LIMIT = 1 << 28  # bytes
@@ -34,10 +36,13 @@ def installed(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The packages that are installed, by number; `key` is the number. Nothing for what is no such database."""
     data = stream.read(DATABASE_LIMIT + 1)
     found = []
+    left = MAX_FILES
     with contextlib.suppress(sqlite3.Error), _opened(data) as database:
         for number, blob in database.execute("SELECT hnum, blob FROM Packages ORDER BY hnum"):
-            if isinstance(number, int) and isinstance(blob, bytes) and (package := _package(number, blob)):
-                found.append(package)
+            if isinstance(number, int) and isinstance(blob, bytes):
+                if package := _package(number, blob, left):
+                    left -= len(package.files)
+                    found.append(package)
     return tuple(found)
 
 
@@ -88,7 +93,7 @@ def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
         yield database
 
 
-def _package(number: int, blob: bytes) -> Manifest | None:
+def _package(number: int, blob: bytes, most: int) -> Manifest | None:
     header = _header(blob)
     name = _one(header, _NAME)
     if not name or name == _KEY:
@@ -104,7 +109,7 @@ def _package(number: int, blob: bytes) -> Manifest | None:
         licenses=tuple(filter(None, (_one(header, _LICENSE),))),
         source=source[0] if len(source) == 3 and source[0] != name else "",
         source_version="-".join(source[1:]) if len(source) == 3 and source[0] != name else "",
-        files=tuple(_files(header)),
+        files=tuple(islice(_files(header, most), most)),
         key=str(number),
     )
 
@@ -136,11 +141,11 @@ def _one(header: _Header, tag: int) -> str:
     return next(iter(_strings(header, tag, 1)), "")
 
 
-def _strings(header: _Header, tag: int, most: int | None = None) -> list[str]:
+def _strings(header: _Header, tag: int, most: int) -> list[str]:
     kind, count, data = header.get(tag, (0, 0, b""))
     if kind not in (_STRING, _STRINGS, _TRANSLATED):
         return []
-    count = min(count if kind != _STRING else 1, len(data), most or len(data))
+    count = min(count if kind != _STRING else 1, len(data), most)
     return [paths.decode(piece) for piece in data.split(b"\0", count)[:count]]
 
 
@@ -150,9 +155,9 @@ def _numbers(header: _Header, tag: int) -> tuple[int, ...]:
     return struct.unpack_from(f">{count}I", data) if kind == _INT32 else ()
 
 
-def _files(header: _Header) -> Iterator[str]:
-    directories = _strings(header, _DIRNAMES)
-    for at, name in zip(_numbers(header, _DIRECTORIES), _strings(header, _BASENAMES), strict=False):
+def _files(header: _Header, most: int) -> Iterator[str]:
+    directories = _strings(header, _DIRNAMES, most)
+    for at, name in zip(_numbers(header, _DIRECTORIES), _strings(header, _BASENAMES, most), strict=False):
         if at < len(directories):
             yield paths.clean(f"{directories[at]}/{name}")
-    yield from map(paths.clean, _strings(header, _OLD_FILENAMES))
+    yield from map(paths.clean, _strings(header, _OLD_FILENAMES, most))

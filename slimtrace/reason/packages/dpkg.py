@@ -10,6 +10,7 @@ from slimtrace.reason.packages.package import Package, Places, System, package
 
 ADMIN = "/var/lib/dpkg"
 DIGESTS = ".md5sums"
+MAX_LISTED = 5_000_000  # paths of all lists together; more are forged
 
 
 def installed(capture: Capture, places: Places) -> Iterator[Package]:
@@ -19,10 +20,12 @@ def installed(capture: Capture, places: Places) -> Iterator[Package]:
     info = tree.resolve(f"{ADMIN}/info").path
     diverted = _diversions(capture)
     names = frozenset(tree.children(info))
+    left = MAX_LISTED
     for told in contents.manifests(status, Format.DPKG):
         stem = next((stem for stem in _stems(info, told) if f"{stem}.list" in names), f"{info}/{told.key}")
         found = contents.manifests(f"{stem}.list", Format.LIST) if f"{stem}.list" in names else ()
-        listed = (path for manifest in found for path in manifest.files)
+        listed = [path for manifest in found for path in manifest.files][:left]
+        left -= len(listed)
         moved = (diverted.get((path, told.name)) or diverted.get((path, "")) or path for path in listed)
         beside = (f"{stem}{suffix}" for suffix in (".list", DIGESTS) if f"{stem}{suffix}" in names)
         yield package(System.DEB, told, places.place(moved), status, beside)

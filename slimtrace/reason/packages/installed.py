@@ -9,6 +9,7 @@ from slimtrace.facts.tree import FileTree, Kind
 from slimtrace.reason.packages import apk, dpkg, gem, maven, npm, python, rpm
 from slimtrace.reason.packages.package import DISTRIBUTION, Package, Places
 
+MAX_OWNERS = 64  # of one path; more are forged
 MAX_PLACES = 20_000  # of one language's packages; more is a forged image
 
 
@@ -45,7 +46,9 @@ class Owners:
         self._of: dict[str, tuple[Package, ...]] = {}
         for one in self.packages:
             for path in one.files:
-                self._of[path] = (*self._of.get(path, ()), one)
+                before = self._of.get(path, ())
+                if len(before) < MAX_OWNERS:
+                    self._of[path] = (*before, one)
 
     def of(self, path: str) -> tuple[Package, ...]:
         """The packages that installed the file or link at the (resolved) `path`, a distribution's first; none
