@@ -1,5 +1,6 @@
 """The story: one short recipe per verb, no logic."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,9 @@ from threading import Event
 
 from slimtrace import __version__, signals, store
 from slimtrace.assemble import archive, artifacts
-from slimtrace.assemble.layer import Layer, file_bytes, write_layer
+from slimtrace.assemble.layer import Layer, Source, file_bytes, write_layer
+from slimtrace.assemble.replaced import replaced
+from slimtrace.codec import decode
 from slimtrace.engine import Engine, EngineInfo
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.capture import Answers, Capture, Contents
@@ -28,9 +31,12 @@ from slimtrace.observe.rootfs import ImageContents, Rootfs
 from slimtrace.present.live import Screen
 from slimtrace.reason import apparmor, dockerfile, growth, permissions, rulesfile, seccomp
 from slimtrace.reason import merge as merging
+from slimtrace.reason.difference import Difference, difference, kept_in
 from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference, tagged
+from slimtrace.reason.packages import Owners, database, installed
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
 from slimtrace.reason.rules import Rules
+from slimtrace.reason.sbom import sbom
 from slimtrace.reason.select import select
 
 ARTIFACTS = Path("slimtrace-artifacts")
@@ -80,17 +86,20 @@ def build(request: Request, screen: Screen) -> Report:
                 contents = ImageContents(bench.rootfs)
                 capture = Capture(bench.image, bench.tree, outcome.trace, contents)
                 selection = select(growth.grow(capture, request.rules), capture, request.rules)
+                owners = Owners(installed(capture, selection.kept))
+                cuts = database.cuts(capture, selection, owners, request.rules)
+            own = slim_reference(bench.image.reference, bench.image.tags)
+            tag = tagged(request.tag) if request.tag else own
             with screen.phase("describe"):
-                files = describe(request, capture, selection)
+                files = describe(request, capture, selection, owners, tag)
             signals.admit()
             with screen.phase("assemble"):
-                own = slim_reference(bench.image.reference, bench.image.tags)
-                tag = tagged(request.tag) if request.tag else own
                 stack.enter_context(bench.engine.keeping(tag))
-                layer, slim = assemble(request, bench, selection, tag)
+                source, tree = replaced(bench.rootfs, bench.tree, cuts)
+                layer, slim = assemble(request, replace(bench, tree=tree), source, selection, tag)
                 screen.kept(layer.file_bytes, layer.entries)
         selection = replace(selection, doubts=selection.doubts + layer.doubts)
-        report = write(request, capture, selection, outcome, slim, files, screen)
+        report = write(request, capture, selection, tree, outcome, slim, files, screen)
         signals.forget()  # it is done: what arrived meanwhile came too late
         return report
 
@@ -227,7 +236,9 @@ def keep(
     return capture
 
 
-def assemble(request: Request, bench: Bench, selection: Selection, tag: str) -> tuple[Layer, Image]:
+def assemble(
+    request: Request, bench: Bench, source: Source, selection: Selection, tag: str
+) -> tuple[Layer, Image]:
     """Write the layer, load it with the image's configuration under the slim name."""
     image = bench.image
     tree = permissions.apply(bench.tree, request.rules.path_perms)
@@ -235,18 +246,21 @@ def assemble(request: Request, bench: Bench, selection: Selection, tag: str) -> 
     name = f"the largest file is {printable(largest.path)}: --exclude-pattern leaves it out" if largest else ""
     bench.place.need(size + (64 << 20), bench.engine.info().root_dir, name)
     file = bench.place.path / "layer.tar"
-    layer = write_layer(bench.rootfs, tree, selection.kept, file)
+    layer = write_layer(source, tree, selection.kept, file)
     config = image_config(image, (layer.diff_id,), request.edits)
     bench.engine.load(archive.archive(file, layer, config, [tag]))
     return layer, bench.engine.image(tag)
 
 
-def describe(request: Request, capture: Capture, selection: Selection) -> dict[str, bytes | str]:
+def describe(
+    request: Request, capture: Capture, selection: Selection, owners: Owners, tag: str
+) -> dict[str, bytes | str]:
     """The artifacts beside the report, by file name."""
     return {
         **profiles(capture, selection),
         "rules.toml": rulesfile.to_text(request.rules),
         "Dockerfile.fat": dockerfile.reverse(capture.image),
+        "sbom.cdx.json": sbom(capture, tag, owners.owning(selection.kept)),
         **{f"capture/{name}": content for name, content in store.pack(capture).items()},
     }
 
@@ -255,14 +269,15 @@ def write(
     request: Request,
     capture: Capture,
     selection: Selection,
+    tree: FileTree,
     outcome: Outcome,
     slim: Image,
     files: Mapping[str, bytes | str],
     screen: Screen,
 ) -> Report:
-    """The report, and with it the folder of artifacts."""
+    """The report, and with it the folder of artifacts. `tree` has the files as they are in the slim image."""
     folder = request.artifacts or default_folder(capture.image.reference)
-    kept = kept_files(selection, capture.tree)
+    kept = kept_files(selection, tree)
     trace = outcome.trace
     where = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
     report = Report(
@@ -308,6 +323,42 @@ def info(reference: str, pull: bool = False) -> tuple[Image, str]:
     with Engine.connect() as engine:
         image = engine.pull(reference) if pull else engine.image(reference)
         return image, dockerfile.reverse(image)
+
+
+def diff(reference: str, folder: Path | None = None) -> Difference:
+    """What went from the image `reference`, by the artifacts of its build alone. Raises SlimtraceError
+    (BAD_INPUT) where these are not there, are broken, or are another image's."""
+    folder = folder or default_folder(reference)
+    told = read_report(folder, reference)
+    capture = store.load(folder / "capture")
+    if reference not in (*capture.image.tags, capture.image.reference, capture.image.id, told.slim.reference):
+        raise SlimtraceError(
+            f"cannot compare {reference}: the artifacts in {folder} are of {capture.image.reference}",
+            "--artifacts DIR names another place",
+        )
+    kept, cut = kept_in(capture, {file.path: file.size for file in told.files})
+    return difference(capture, told.slim.reference, kept, cut)
+
+
+def read_report(folder: Path, reference: str) -> Report:
+    """The report in a folder of artifacts."""
+    path = folder / "creport.json"
+    where = printable(str(path))
+    hint = f"slimtrace build {reference} makes them; --artifacts DIR names another place"
+    try:
+        if not path.is_file():
+            raise SlimtraceError(f"cannot find the artifacts of {reference}: there is no file {where}", hint)
+        with path.open("rb") as file:
+            text = file.read(store.LIMIT + 1)
+        if len(text) > store.LIMIT:
+            raise SlimtraceError(f"cannot read {where}: it is larger than {store.LIMIT} bytes")
+        return decode(Report, json.loads(text))
+    except OSError as error:
+        raise SlimtraceError(f"cannot read {where}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SlimtraceError(
+            f"cannot read {where}: {printable(str(error))[:200]}", "build the image again"
+        ) from error
 
 
 def doctor() -> tuple[tuple[FeatureResult, ...], bool]:

@@ -47,6 +47,7 @@ TABLES: Mapping[str, Mapping[str, Form]] = {
         "exclude-pattern": Form.TEXTS,
         "preserve-path": Form.TEXTS,
         "path-perms": Form.TEXTS,
+        "package-db": Form.TEXT,
     },
     "exercise": {
         "continue-after": Form.MOMENT,

@@ -43,6 +43,7 @@ def build(
     exclude_pattern: options.ExcludePattern = None,
     preserve_path: options.PreservePath = None,
     path_perms: options.PathPerms = None,
+    package_db: options.PackageDatabase = "trimmed",
     config: options.Config = None,
     artifacts: options.Artifacts = None,
     remove_file_artifacts: options.RemoveFileArtifacts = False,
@@ -79,6 +80,7 @@ def build(
             "include-workdir": include_workdir,
             "exclude-pattern": exclude_pattern,
             "preserve-path": preserve_path,
+            "package-db": package_db,
             "path-perms": [*(wanted for _, wanted in listed if wanted), *(path_perms or ())],
         }
     )

@@ -1,4 +1,6 @@
-"""The verbs that only look: info and doctor."""
+"""The verbs that only look: info, diff and doctor."""
+
+import json
 
 import typer
 
@@ -14,6 +16,24 @@ def info(image: options.ImageName, pull: options.Pull = False) -> None:
     from slimtrace.present import summary
 
     summary.describe(*pipeline.info(image, pull))
+
+
+@app.command()
+def diff(
+    image: options.BuiltImage,
+    artifacts: options.BuiltArtifacts = None,
+    files: options.Files = False,
+    as_json: options.AnswerJson = False,
+) -> None:
+    """Tell from a build's artifacts what went from IMAGE, by package and size."""
+    from slimtrace import pipeline
+    from slimtrace.present import losses
+
+    found = pipeline.diff(image, artifacts)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(files)))
+    else:
+        losses.losses(found, files)
 
 
 @app.command()

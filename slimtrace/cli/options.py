@@ -130,6 +130,15 @@ PathPerms = Annotated[
         help="Give a kept path other permissions; each of the three may be left out. May be repeated.",
     ),
 ]
+PackageDatabase = Annotated[
+    str,
+    typer.Option(
+        "--package-db",
+        metavar="WHAT",
+        help="The package databases (dpkg, apk, rpm, languages') in the slim image: trimmed to the packages of "
+        "which something is kept, full, or none.",
+    ),
+]
 Artifacts = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder for the artifacts. [default: slimtrace-artifacts/IMAGE]"),
@@ -139,3 +148,16 @@ RemoveFileArtifacts = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 13 when the result has doubts.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the capture.")]
+BuiltImage = Annotated[str, typer.Argument(metavar="IMAGE", help="The image, as build was told it.")]
+BuiltArtifacts = Annotated[
+    Path | None,
+    typer.Option(
+        "--artifacts",
+        metavar="DIR",
+        help="Folder of the build's artifacts. [default: slimtrace-artifacts/IMAGE]",
+    ),
+]
+Files = Annotated[bool, typer.Option("--files", help="List each path that went.")]
+AnswerJson = Annotated[
+    bool, typer.Option("--json", help="Print the answer as JSON on stdout, and nothing else there.")
+]

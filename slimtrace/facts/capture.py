@@ -8,6 +8,7 @@ from slimtrace.facts.elf import Elf
 from slimtrace.facts.events import Trace
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
+from slimtrace.facts.packages import Format, Manifest
 from slimtrace.facts.tree import FileTree
 
 HEAD_BYTES = 256  # what the kernel reads of a file to find out how to execute it (BINPRM_BUF_SIZE)
@@ -35,16 +36,22 @@ class Contents(Protocol):
         """What the file names, read as `language`; empty for what is no regular file too."""
         ...
 
+    def manifests(self, path: str, form: Format) -> tuple[Manifest, ...]:
+        """The packages of which the file tells, read in the format `form`; empty for what is no regular file
+        too."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Contents that were asked for once, for a stored capture; what was never asked answers None. `named` holds
-    the mentions by ``LANGUAGE PATH``."""
+    the mentions by ``LANGUAGE PATH``, `packaged` the manifests by ``FORMAT PATH``."""
 
     elfs: Mapping[str, Elf | None] = field(default_factory=dict)
     heads: Mapping[str, bytes | None] = field(default_factory=dict)
     texts: Mapping[str, str | None] = field(default_factory=dict)
     named: Mapping[str, tuple[Mention, ...]] = field(default_factory=dict)
+    packaged: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)
 
     def elf(self, path: str) -> Elf | None:
         return self.elfs.get(path)
@@ -57,6 +64,9 @@ class Answers:
 
     def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
         return self.named.get(f"{language} {path}", ())
+
+    def manifests(self, path: str, form: Format) -> tuple[Manifest, ...]:
+        return self.packaged.get(f"{form} {path}", ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Why(StrEnum):
     CONFIGURED = "configured"  # the image's configuration names it
     RUNTIME = "runtime"  # the container runtime itself needs it
     RULE = "rule"  # the user asked for it
+    METADATA = "metadata of"  # the package database: it tells of packages of which something is kept
     REPAIR = "repair"  # the slim image missed it when it was tried
 
 

@@ -13,10 +13,11 @@ from typing import Self, TypeVar
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
-from slimtrace.facts import elf, paths, sources
+from slimtrace.facts import elf, manifests, paths, sources
 from slimtrace.facts.capture import HEAD_BYTES, TEXT_LIMIT, Answers
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
+from slimtrace.facts.packages import Format, Manifest
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.observe import namespace
 from slimtrace.observe.beneath import open_beneath
@@ -229,6 +230,7 @@ class ImageContents:
         self._heads: dict[str, bytes | None] = {}
         self._texts: dict[str, str | None] = {}
         self._named: dict[str, tuple[Mention, ...]] = {}
+        self._packaged: dict[str, tuple[Manifest, ...]] = {}
 
     def elf(self, path: str) -> elf.Elf | None:
         """The dynamic needs of an ELF file; None for any other."""
@@ -257,9 +259,19 @@ class ImageContents:
             self._named[key] = found or ()
         return self._named[key]
 
+    def manifests(self, path: str, form: Format) -> tuple[Manifest, ...]:
+        """The packages of which the file tells, read in the format `form`."""
+        key = f"{form} {path}"
+        if key not in self._packaged:
+            found = self._ask(path, lambda file: manifests.read(form, io.BufferedReader(file)))
+            self._packaged[key] = found or ()
+        return self._packaged[key]
+
     def answers(self) -> Answers:
         """What was asked so far, for a stored capture."""
-        return Answers(dict(self._elfs), dict(self._heads), dict(self._texts), dict(self._named))
+        return Answers(
+            dict(self._elfs), dict(self._heads), dict(self._texts), dict(self._named), dict(self._packaged)
+        )
 
     def _ask(self, path: str, question: Callable[[io.FileIO], T]) -> T | None:
         try:

@@ -1,9 +1,10 @@
 """The artifact graph: what needs what, and why. The only place that knows networkx.
 
 Nodes are paths of the image's tree ("/…"), processes ("process /usr/sbin/nginx": one node for all that ran
-this program), and three origins: the image's configuration, the container runtime, the user's rules. An edge
-leads from what needs to what is needed and carries its Reasons; edges without one only connect (a program's
-file to its processes). Everything that is a path in the graph is kept.
+this program), the packages that own kept files ("package deb libc6 2.36-9"), and three origins: the image's
+configuration, the container runtime, the user's rules. An edge leads from what needs to what is needed and
+carries its Reasons; edges without one only connect (a program's file to its processes, a file to its
+packages). Everything that is a path in the graph is kept.
 
 Of the rules for what is not the image's: path_resolution(7) for what is walked on the way, the OCI
 image-spec's and Docker's VOLUME (the engine fills a new volume from the image, so the image's own files below

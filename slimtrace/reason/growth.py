@@ -13,6 +13,8 @@ from slimtrace.reason import discovery, evidence, scripts, wishes
 from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.graph import ArtifactGraph
 from slimtrace.reason.linker import Linker
+from slimtrace.reason.packages import Owners, database, installed, unreadable
+from slimtrace.reason.packages.whole import WholePackages
 from slimtrace.reason.rules import Exclusion, Keep, Rules
 
 LD_SO_CACHE = "/etc/ld.so.cache"
@@ -39,11 +41,14 @@ def grow(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
     growth.place(wishes.claims(capture, rules))
     growth.link()
     if rules.keep is not Keep.EXACT:
-        growth.discover(discovery.finders(capture))
+        whole = (WholePackages(capture),) if rules.keep is Keep.PACKAGE else ()
+        growth.discover((*discovery.finders(capture), *whole))
     growth.tell_unresolved()
     graph = growth.graph
     graph.doubts += (*evidence.missing(capture), *wishes.missing(capture, rules))
+    graph.doubts += unreadable(capture)
     graph.join_loose_ends()
+    growth.own(rules)
     return graph
 
 
@@ -148,6 +153,16 @@ class _Growth:
                         else:
                             self._place(item)
             self.link()
+
+    def own(self, rules: Rules) -> None:
+        """Join what is kept with the packages that own it, and place what tells of these."""
+        graph = self.graph
+        used = [path for path in graph.paths() if not self._drops(path)]
+        owners = Owners(installed(self._capture, used))
+        self.place(database.claims(self._capture, owners, used, rules.package_db))
+        for path in sorted(graph.paths()):
+            for owner in owners.of(path):
+                graph.connect(path, owner.node)
 
     def tell_unresolved(self) -> None:
         """A doubt for each library that was not found."""

@@ -135,4 +135,5 @@ def _answers(one: Answers, other: Answers) -> Answers:
         heads=_mappings(one.heads, other.heads),
         texts=_mappings(one.texts, other.texts),
         named=_mappings(one.named, other.named),
+        packaged=_mappings(one.packaged, other.packaged),
     )

@@ -22,6 +22,14 @@ class Keep(StrEnum):
     PACKAGE = "package"  # and the whole packages of what was used
 
 
+class PackageDb(StrEnum):
+    """How much of the package databases stays (see reason.packages.database)."""
+
+    TRIMMED = "trimmed"  # the packages of which something is kept
+    FULL = "full"
+    NONE = "none"  # only what the container itself read
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The user's wishes.
@@ -43,6 +51,7 @@ class Rules:
     exclude_patterns: tuple[str, ...] = ()
     preserve_paths: tuple[str, ...] = ()
     path_perms: tuple[Permissions, ...] = ()
+    package_db: PackageDb = PackageDb.TRIMMED
 
 
 class Exclusion:
@@ -79,4 +88,12 @@ def preserved(tree: FileTree, wanted: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-__all__ = ["Exclusion", "Keep", "Rules", "preserved"]
+def subtree(tree: FileTree, top: str) -> list[str]:
+    """`top` and every path below it; nothing is followed."""
+    found = [top]
+    for path in found:
+        found.extend(tree.children(path))
+    return found
+
+
+__all__ = ["Exclusion", "Keep", "PackageDb", "Rules", "preserved", "subtree"]

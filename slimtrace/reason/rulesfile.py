@@ -2,13 +2,15 @@
 can be repeated."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from slimtrace import settings
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.paths import printable
 from slimtrace.reason import permissions
-from slimtrace.reason.rules import Keep, Rules
+from slimtrace.reason.rules import Keep, PackageDb, Rules
+
+Word = TypeVar("Word", Keep, PackageDb)
 
 _HEAD = "# The rules of one build. `slimtrace build --config rules.toml` follows them again.\n"
 
@@ -31,6 +33,7 @@ def to_text(rules: Rules) -> str:
         "exclude-pattern": rules.exclude_patterns,
         "preserve-path": rules.preserve_paths,
         "path-perms": tuple(map(str, rules.path_perms)),
+        "package-db": str(rules.package_db),
     }
     return _HEAD + settings.write("rules", {key: value for key, value in values.items() if value})
 
@@ -56,7 +59,7 @@ def rules(values: Mapping[str, Any]) -> Rules:
                 Exit.USAGE,
             )
     return Rules(
-        keep=_keep(values.get("keep") or Keep.CLOSURE),
+        keep=_one_of(Keep, values.get("keep") or Keep.CLOSURE, "--keep"),
         include_paths=many("include-path"),
         include_bins=many("include-bin"),
         include_exes=many("include-exe"),
@@ -65,6 +68,7 @@ def rules(values: Mapping[str, Any]) -> Rules:
         exclude_patterns=many("exclude-pattern"),
         preserve_paths=many("preserve-path"),
         path_perms=wanted,
+        package_db=_one_of(PackageDb, values.get("package-db") or PackageDb.TRIMMED, "--package-db"),
     )
 
 
@@ -76,12 +80,12 @@ def require_absolute(path: str, where: str) -> None:
         )
 
 
-def _keep(word: str) -> Keep:
+def _one_of(kind: type[Word], word: str, option: str) -> Word:
     try:
-        return Keep(word)
+        return kind(word)
     except ValueError:
         raise SlimtraceError(
-            f"cannot keep by {printable(word)!r}", f"--keep is one of {', '.join(Keep)}", Exit.USAGE
+            f"cannot understand {option} {printable(word)!r}", f"it is one of {', '.join(kind)}", Exit.USAGE
         ) from None
 
 

@@ -71,7 +71,9 @@ def walk(root: Path) -> dict[bytes, Facts]:
 def _facts(here: int, name: bytes, status: os.stat_result) -> Facts:
     at = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=here)
     link = f"/proc/self/fd/{at}"
-    xattrs = {key: os.getxattr(link, key) for key in os.listxattr(link) if not key.startswith("trusted.overlay.")}
+    xattrs = {
+        key: os.getxattr(link, key) for key in os.listxattr(link) if not key.startswith("trusted.overlay.")
+    }
     content, size = "", 0
     if stat.S_ISREG(status.st_mode):
         with Path(link).open("rb") as file:
@@ -96,7 +98,9 @@ def subset(found: dict[bytes, Facts], wanted: set[bytes]) -> dict[bytes, Facts]:
 def differences(one: dict[bytes, Facts], two: dict[bytes, Facts]) -> dict[bytes, tuple[object, object]]:
     """What is not the same in both, by path."""
     return {
-        path: (one.get(path), two.get(path)) for path in one.keys() | two.keys() if one.get(path) != two.get(path)
+        path: (one.get(path), two.get(path))
+        for path in one.keys() | two.keys()
+        if one.get(path) != two.get(path)
     }
 
 
@@ -112,8 +116,29 @@ NAMES = (
     b"x.wh.y", b"n" * 255,
 )  # fmt: skip
 OWNERS = (0, 0, 1, 1000, 65534, (1 << 21) + 1, 3_000_000_000, (1 << 32) - 2)
-TIMES = (0, 1, 999_999_999, 10**9, 1_600_000_000_123_456_789, 4_000_000_000 * 10**9, (1 << 33) * 10**9 + 7, 9 * 10**18)
-TARGETS = (b"a", b"b/c", b"../a", b"../../../..", b"/a/b", b"/", b".", b"/proc/self/root", b"\xff", b"x" * 300, b"a" * 4000)
+TIMES = (
+    0,
+    1,
+    999_999_999,
+    10**9,
+    1_600_000_000_123_456_789,
+    4_000_000_000 * 10**9,
+    (1 << 33) * 10**9 + 7,
+    9 * 10**18,
+)
+TARGETS = (
+    b"a",
+    b"b/c",
+    b"../a",
+    b"../../../..",
+    b"/a/b",
+    b"/",
+    b".",
+    b"/proc/self/root",
+    b"\xff",
+    b"x" * 300,
+    b"a" * 4000,
+)
 
 
 class Grower:
@@ -131,7 +156,14 @@ class Grower:
         made: list[bytes] = []
         files: list[bytes] = []
         for _ in range(entries):
-            path = b"/".join((b"", *self._random.choices(NAMES, weights=range(len(NAMES), 0, -1), k=self._random.randint(1, 4))))
+            path = b"/".join(
+                (
+                    b"",
+                    *self._random.choices(
+                        NAMES, weights=range(len(NAMES), 0, -1), k=self._random.randint(1, 4)
+                    ),
+                )
+            )
             with suppress(FileExistsError, NotADirectoryError):
                 self._make_parents(top, path, made)
                 self._make(top, path, files)
@@ -156,7 +188,12 @@ class Grower:
     def _make(self, top: bytes, path: bytes, files: list[bytes]) -> None:
         where = top + path
         makers: list[tuple[int, Callable[[], Any]]] = [
-            (10, lambda: self._file(where, self._random.randbytes(self._random.choice((1, 511, 512, 513, 70_000))))),
+            (
+                10,
+                lambda: self._file(
+                    where, self._random.randbytes(self._random.choice((1, 511, 512, 513, 70_000)))
+                ),
+            ),
             (2, lambda: self._file(where, b"")),
             (1, lambda: self._sparse(where)),
             (5, lambda: os.mkdir(where)),
@@ -276,12 +313,16 @@ def load(tag: str, layers: Sequence[bytes], config: dict[str, Any] | None = None
 @contextmanager
 def mounted(image: str, place: Path) -> Iterator[Path]:
     """The image's files, as mount(8) shows them below the directory `place`."""
-    found = subprocess.check_output(["docker", "image", "inspect", "--format", "{{json .GraphDriver.Data}}", image])
+    found = subprocess.check_output(
+        ["docker", "image", "inspect", "--format", "{{json .GraphDriver.Data}}", image]
+    )
     data = json.loads(found)
     (place / "empty").mkdir(parents=True, exist_ok=True)
     (place / "root").mkdir(exist_ok=True)
     lowers = ":".join(filter(None, (data["UpperDir"], data.get("LowerDir"), str(place / "empty"))))
-    subprocess.run(["mount", "-t", "overlay", "-o", f"ro,lowerdir={lowers}", "none", place / "root"], check=True)
+    subprocess.run(
+        ["mount", "-t", "overlay", "-o", f"ro,lowerdir={lowers}", "none", place / "root"], check=True
+    )
     try:
         yield place / "root"
     finally:

@@ -10,7 +10,7 @@ from slimtrace import settings
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.reason.permissions import Permissions
-from slimtrace.reason.rules import Keep, Rules
+from slimtrace.reason.rules import Keep, PackageDb, Rules
 from slimtrace.reason.rulesfile import rules_from_text, to_text
 
 # What a file's name may hold: any bytes but a slash and a zero.
@@ -33,6 +33,7 @@ def some(items: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
 RULES = st.builds(
     Rules,
     keep=st.sampled_from(Keep),
+    package_db=st.sampled_from(PackageDb),
     include_paths=some(PATHS),
     include_bins=some(PATHS | PARTS),
     include_exes=some(PARTS),

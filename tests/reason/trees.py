@@ -18,12 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from slimtrace.facts import paths, sources
+from slimtrace.facts import manifests, paths, sources
 from slimtrace.facts.capture import HEAD_BYTES, Answers, Capture
 from slimtrace.facts.elf import MAGIC, Elf
 from slimtrace.facts.events import Exec, FileUse, Mount, Trace, Use
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
+from slimtrace.facts.packages import Format, Manifest
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason import growth
@@ -89,6 +90,10 @@ class Told(Answers):
     def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
         text = self.texts.get(path)
         return () if text is None else sources.read(language, io.BytesIO(paths.encode(text)))
+
+    def manifests(self, path: str, form: Format) -> tuple[Manifest, ...]:
+        text = self.texts.get(path)
+        return () if text is None else manifests.read(form, io.BytesIO(paths.encode(text)))
 
 
 def elf(values: Mapping[str, str]) -> Elf:
