@@ -55,7 +55,7 @@ def test_rules_come_back_as_they_were(rules: Rules) -> None:
 
 
 def test_what_was_not_asked_for_is_not_written() -> None:
-    assert to_text(Rules()).splitlines()[1:] == ["[rules]", 'keep = "closure"']
+    assert to_text(Rules()).splitlines()[1:] == ["[rules]", 'keep = "closure"', 'package-db = "trimmed"']
 
 
 def test_rules_as_a_user_writes_them() -> None:
@@ -105,7 +105,7 @@ def test_rules_as_a_user_writes_them() -> None:
         ("[exercise]\nstop-timeout = true", "[exercise] stop-timeout: it is to be a number", ""),
         ("[exercise]\ncontinue-after = true", "it is to be a string or a number of seconds", ""),
         ("[rules]\ninclude-path = ['/a\\u0000']".replace("'", '"'), "it has a zero character", "not UTF-8"),
-        ("[rules]\nkeep = 'all'", "cannot keep by 'all'", "exact, closure, package"),
+        ("[rules]\nkeep = 'all'", "cannot understand --keep 'all'", "exact, closure, package"),
         ("[rules]\ninclude-path = ['a']", "--include-path 'a': a path in the image begins with /", ""),
         ("[rules]\npreserve-path = ['']", "--preserve-path '': a path in the image begins with /", ""),
         ("[rules]\npath-perms = ['a:600']", "--path-perms 'a': a path in the image begins with /", ""),
