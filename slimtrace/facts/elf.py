@@ -1,7 +1,9 @@
 """What an ELF file asks of the dynamic linker, read without executing anything."""
 
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment
@@ -10,6 +12,10 @@ from elftools.elf.segments import InterpSegment
 
 MAGIC = b"\x7fELF"
 MAX_NEEDED = 4096  # more is a forged header, not a program
+SYMBOL_BYTES = 1 << 24  # of a symbol or string table: the largest libraries have some MiB
+MAX_SYMBOL = 128  # bytes of a name that anyone asks for
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +39,22 @@ class Elf:
 def parse(stream: BinaryIO) -> Elf | None:
     """The needs of the ELF file in `stream`; None for anything that is no well-formed ELF file. Never raises
     on hostile content, and reads only headers, the interpreter, and the dynamic section."""
+    return _safely(stream, _parse)
+
+
+def imports(stream: BinaryIO) -> frozenset[str]:
+    """The names of the undefined dynamic symbols (elf(5), SHN_UNDEF in .dynsym): what the file takes from the
+    libraries it is linked with. Empty for anything that is no well-formed ELF file or has no section headers.
+    Never raises on hostile content."""
+    return _safely(stream, lambda elf: frozenset(_imports(elf, stream))) or frozenset()
+
+
+def _safely(stream: BinaryIO, question: "Callable[[ELFFile], T]") -> T | None:
     if stream.read(4) != MAGIC:
         return None
     stream.seek(0)
     try:
-        return _parse(ELFFile(stream))
+        return question(ELFFile(stream))
     except (
         ELFError,
         ValueError,
@@ -51,9 +68,32 @@ def parse(stream: BinaryIO) -> Elf | None:
         MemoryError,
         UnicodeDecodeError,
         OSError,
+        struct.error,
     ):
         # pyelftools validates little: a forged offset or count surfaces as any of these.
         return None
+
+
+def _imports(elf: "ELFFile", stream: BinaryIO) -> Iterator[str]:
+    order = "<" if elf.little_endian else ">"
+    # Elf64_Sym and Elf32_Sym order their fields differently; both begin with st_name.
+    symbol, shndx = (f"{order}IBBHQQ", 3) if elf.elfclass == 64 else (f"{order}IIIBBH", 5)
+    for number in range(min(int(elf.num_sections()), MAX_NEEDED)):
+        header = elf._get_section_header(number)  # the section object itself would read its name
+        if header["sh_type"] != "SHT_DYNSYM":
+            continue
+        strings = elf._get_section_header(int(header["sh_link"]))
+        stream.seek(strings["sh_offset"])
+        names = stream.read(min(strings["sh_size"], SYMBOL_BYTES))
+        stream.seek(header["sh_offset"])
+        table = stream.read(min(header["sh_size"], SYMBOL_BYTES))
+        whole = len(table) - len(table) % struct.calcsize(symbol)
+        for entry in struct.iter_unpack(symbol, table[:whole]):
+            if entry[shndx] == 0 and entry[0]:
+                end = names.find(b"\0", entry[0], entry[0] + MAX_SYMBOL)
+                if end > entry[0]:
+                    yield names[entry[0] : end].decode("ascii", "replace")
+        return
 
 
 def _parse(elf: "ELFFile") -> Elf:

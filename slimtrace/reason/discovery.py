@@ -9,6 +9,16 @@ from typing import Protocol
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.reason.evidence import Claim
+from slimtrace.reason.languages.java import Java
+from slimtrace.reason.system.certificates import Certificates
+from slimtrace.reason.system.dlopen import Dlopen
+from slimtrace.reason.system.gconv import Gconv
+from slimtrace.reason.system.locale import Locale
+from slimtrace.reason.system.names import Names
+from slimtrace.reason.system.openssl import OpenSsl
+from slimtrace.reason.system.pam import Pam
+from slimtrace.reason.system.terminfo import Terminfo
+from slimtrace.reason.system.timezone import Timezone
 
 
 class Finder(Protocol):
@@ -22,7 +32,18 @@ class Finder(Protocol):
 Maker = Callable[[Capture], Finder]
 
 # In the order in which they are asked.
-MAKERS: Mapping[str, Maker] = {}
+MAKERS: Mapping[str, Maker] = {
+    "java": Java,
+    "dlopen": Dlopen,
+    "names": Names,
+    "gconv": Gconv,
+    "locale": Locale,
+    "timezone": Timezone,
+    "terminfo": Terminfo,
+    "certificates": Certificates,
+    "openssl": OpenSsl,
+    "pam": Pam,
+}
 
 
 def finders(capture: Capture) -> tuple[Finder, ...]:

@@ -105,6 +105,13 @@ class Linker:
         """The needs of the object at `path` alone."""
         return tuple(need for need in self.closure(path) if need.by == path)
 
+    def find(self, name: str, by: str) -> Need | None:
+        """What dlopen(3) of `name` by the object at `by` would find; None where nothing fits. The search path
+        of the program that it runs in is not known here, only its own."""
+        elf = self._contents.elf(by)
+        hit = self._search(name, (by,), elf, elf, self._is_musl(elf)) if elf else None
+        return Need(name, by, *hit) if hit else None
+
     def _search(self, name: str, chain: tuple[str, ...], elf: Elf, root: Elf, musl: bool) -> _Hit | None:
         if musl and MUSL_OWN.match(name):
             return self._musl_loader(root)

@@ -1,0 +1,1 @@
+"""What the code in use names: one finder a language."""

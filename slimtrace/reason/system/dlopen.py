@@ -1,0 +1,42 @@
+"""Libraries that are loaded by name while a program runs: dlopen(3).
+
+A whole string in an ELF file that is a library's name counts where the linker would find that library. A
+plugin directory is not: which of its files are loaded is a question to configuration, or to the run.
+"""
+
+from collections.abc import Iterator
+
+from slimtrace.facts import paths
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.sources import binary
+from slimtrace.reason.evidence import Claim
+from slimtrace.reason.system.sight import Sight
+
+UNWINDER = "libgcc_s.so.1"
+# Names that are strings of a library for what a service's container never does.
+_IDLE = {
+    # libc itself loads for its callers: libgcc_s as below, libnss_* as nsswitch.conf says, libidn2 (2 MB with what
+    # it needs) only for getaddrinfo(3) with AI_IDN.
+    "libc": ("",),
+    # selinux_mkload_policy(3), which init calls when the machine starts.
+    "libselinux": ("libsepol.",),
+    # Java's desktop proxy settings, with java.net.useSystemProxies (jdk DefaultProxySelector.c).
+    "libnet": ("libgio-2.0.", "libgconf-2."),
+}
+
+
+class Dlopen:
+    """Asked of each ELF file."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._sight = Sight(capture)
+
+    def found(self, path: str) -> Iterator[Claim]:
+        sight = self._sight
+        for function in sorted(sight.imports(path) & binary.UNWINDERS)[:1]:
+            yield from sight.claim_library(UNWINDER, path, function)
+        idle = _IDLE.get(sight.library(path), ())
+        known = {*sight.needed(path), paths.name(path)}
+        for name in sight.named(path, "library"):
+            if name not in known and not name.startswith(idle):
+                yield from sight.claim_library(name, path, name)
