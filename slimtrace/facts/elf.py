@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO, TypeVar
 
 from elftools.common.exceptions import ELFError
@@ -12,6 +13,7 @@ from elftools.elf.segments import InterpSegment
 
 MAGIC = b"\x7fELF"
 MAX_NEEDED = 4096  # more is a forged header, not a program
+MAX_SECTIONS = 4096  # the table of dynamic symbols is among the first ten
 SYMBOL_BYTES = 1 << 24  # of a symbol or string table: the largest libraries have some MiB
 MAX_SYMBOL = 128  # bytes of a name that anyone asks for
 
@@ -78,15 +80,14 @@ def _imports(elf: "ELFFile", stream: BinaryIO) -> Iterator[str]:
     order = "<" if elf.little_endian else ">"
     # Elf64_Sym and Elf32_Sym order their fields differently; both begin with st_name.
     symbol, shndx = (f"{order}IBBHQQ", 3) if elf.elfclass == 64 else (f"{order}IIIBBH", 5)
-    for number in range(min(int(elf.num_sections()), MAX_NEEDED)):
-        header = elf._get_section_header(number)  # the section object itself would read its name
-        if header["sh_type"] != "SHT_DYNSYM":
+    for section in islice(elf.iter_sections(), MAX_SECTIONS):
+        if section["sh_type"] != "SHT_DYNSYM":
             continue
-        strings = elf._get_section_header(int(header["sh_link"]))
+        strings = elf.get_section(section["sh_link"])
         stream.seek(strings["sh_offset"])
         names = stream.read(min(strings["sh_size"], SYMBOL_BYTES))
-        stream.seek(header["sh_offset"])
-        table = stream.read(min(header["sh_size"], SYMBOL_BYTES))
+        stream.seek(section["sh_offset"])
+        table = stream.read(min(section["sh_size"], SYMBOL_BYTES))
         whole = len(table) - len(table) % struct.calcsize(symbol)
         for entry in struct.iter_unpack(symbol, table[:whole]):
             if entry[shndx] == 0 and entry[0]:

@@ -29,42 +29,42 @@ from slimtrace.facts.mentions import Mention
 LIMIT = 1 << 29  # bytes of a file that are read
 CHUNK = 1 << 20
 LONGEST = 255  # bytes of a string that anyone looks for
+CHARSET_BYTES = 1 << 26  # bytes of a file that are searched for charsets, which is slow
 MAX_HITS = 100_000  # places of one kind that are looked at in one file; more is a forged one
 
-RESOLVERS = frozenset(
+
+def _functions(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+RESOLVERS = _functions(
     """getaddrinfo getnameinfo gethostbyname gethostbyname_r gethostbyname2 gethostbyname2_r gethostbyaddr
-    gethostbyaddr_r""".split()
+    gethostbyaddr_r"""
 )
-USERS = frozenset("getpwnam getpwnam_r getpwuid getpwuid_r getpwent getpwent_r".split())
-GROUPS = frozenset(
-    "getgrnam getgrnam_r getgrgid getgrgid_r getgrent getgrent_r initgroups getgrouplist".split()
-)
-SHADOW = frozenset("getspnam getspnam_r".split())
-SERVICES = frozenset("getservbyname getservbyname_r getservbyport getservbyport_r getservent".split())
-PROTOCOLS = frozenset(
-    "getprotobyname getprotobyname_r getprotobynumber getprotobynumber_r getprotoent".split()
-)
-CLOCKS = frozenset(
-    "tzset localtime localtime_r __localtime64_r mktime timelocal ctime ctime_r strftime".split()
-)
-LOCALES = frozenset("setlocale newlocale".split())
-CONVERTERS = frozenset(("iconv_open",))
-TRUST = frozenset(
+USERS = _functions("getpwnam getpwnam_r getpwuid getpwuid_r getpwent getpwent_r")
+GROUPS = _functions("getgrnam getgrnam_r getgrgid getgrgid_r getgrent getgrent_r initgroups getgrouplist")
+SHADOW = _functions("getspnam getspnam_r")
+SERVICES = _functions("getservbyname getservbyname_r getservbyport getservbyport_r getservent")
+PROTOCOLS = _functions("getprotobyname getprotobyname_r getprotobynumber getprotobynumber_r getprotoent")
+CLOCKS = _functions("tzset localtime localtime_r __localtime64_r mktime timelocal ctime ctime_r strftime")
+LOCALES = _functions("setlocale newlocale")
+CONVERTERS = _functions("iconv_open")
+TRUST = _functions(
     """SSL_CTX_set_default_verify_paths SSL_CTX_set_default_verify_file SSL_CTX_set_default_verify_dir
-    SSL_CTX_set_default_verify_store X509_STORE_set_default_paths X509_STORE_set_default_paths_ex""".split()
+    SSL_CTX_set_default_verify_store X509_STORE_set_default_paths X509_STORE_set_default_paths_ex"""
 )
-PROVIDERS = frozenset("OSSL_PROVIDER_load OSSL_PROVIDER_try_load OSSL_PROVIDER_load_ex".split())
-PAM = frozenset("pam_start pam_start_confdir".split())
+PROVIDERS = _functions("OSSL_PROVIDER_load OSSL_PROVIDER_try_load OSSL_PROVIDER_load_ex")
+PAM = _functions("pam_start pam_start_confdir")
 # For these glibc loads libgcc_s, and ends the program where it cannot (sysdeps/nptl/pthread_cancel_init.c,
 # misc/unwind-link.c, debug/backtrace.c).
-UNWINDERS = frozenset("pthread_cancel pthread_exit thrd_exit backtrace".split())
+UNWINDERS = _functions("pthread_cancel pthread_exit thrd_exit backtrace")
 FUNCTIONS = (
     RESOLVERS | USERS | GROUPS | SHADOW | SERVICES | PROTOCOLS | CLOCKS | LOCALES | CONVERTERS | TRUST
     | PROVIDERS | PAM | UNWINDERS
 )  # fmt: skip
 
-# Where programs that bring their own TLS look for the system's certificates: Go crypto/x509/root_linux.go, curl's
-# and gnutls's configure; in the order in which Go tries them.
+# Where programs that bring their own TLS look for the system's certificates, in the order in which Go tries
+# them: Go crypto/x509/root_linux.go, curl's and gnutls's configure.
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -123,7 +123,7 @@ def _strings(stream: BinaryIO, imported: frozenset[str]) -> Iterator[tuple[str, 
         left -= len(data)
         data = tail + data
         for kind, expression in wanted:
-            if hits[kind] <= 0:
+            if hits[kind] <= 0 or (kind == "charset" and left < LIMIT - CHARSET_BYTES):
                 continue
             for match in expression.finditer(data):
                 hits[kind] -= 1
@@ -140,7 +140,9 @@ def _text(kind: str, match: re.Match[bytes], data: bytes) -> bytes:
         return match[0]
     if kind == "openssl":
         name = data[max(0, match.start() - 7) : match.start() + 3]
-        name = next((word for word in (b"OPENSSLDIR", b"ENGINESDIR", b"MODULESDIR") if name.endswith(word)), b"")
+        name = next(
+            (word for word in (b"OPENSSLDIR", b"ENGINESDIR", b"MODULESDIR") if name.endswith(word)), b""
+        )
         return name and name + b" " + match[1]
     if kind in ("charset", "provider"):
         return match[0][1:]

@@ -22,12 +22,13 @@ from slimtrace.facts.mentions import Mention
 
 END = b"PK\x05\x06"
 TAIL = (1 << 16) + 22  # bytes: the end record and the longest comment after it
-MAX_DIRECTORY = 1 << 27  # bytes of a central directory
+MAX_DIRECTORY = 1 << 26  # bytes of a central directory
 MAX_MANIFEST = 1 << 20  # bytes, unpacked: of an entry that says more the rest is left
 MAX_FOUND = 10_000
 MANIFEST = b"META-INF/MANIFEST.MF"
 _SERVICES = b"META-INF/services/"
 _ENTRY = struct.Struct("<4s4B4H3I5H2I")
+_NAME = 12  # the fields of _ENTRY that say how long the name, the extra field and the comment are
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CLASS_PATH = re.compile(r"^(?:Boot-)?Class-Path: *(.*)$", re.MULTILINE | re.IGNORECASE)
 
@@ -69,12 +70,14 @@ def _entries(stream: BinaryIO, begin: int, length: int) -> Iterator[tuple[bytes,
     """Name and offset of each entry of the central directory."""
     stream.seek(begin)
     while length >= _ENTRY.size:
-        head = _ENTRY.unpack(stream.read(_ENTRY.size))
-        if head[0] != b"PK\x01\x02":
+        data = stream.read(_ENTRY.size)
+        if len(data) < _ENTRY.size or not data.startswith(b"PK\x01\x02"):
             return
-        name, extra, comment = head[12:15]
+        head = _ENTRY.unpack(data)
+        name, extra, comment = head[_NAME : _NAME + 3]
         yield stream.read(name), head[-1]
-        stream.seek(extra + comment, 1)
+        if extra or comment:
+            stream.seek(extra + comment, 1)
         length -= _ENTRY.size + name + extra + comment
 
 

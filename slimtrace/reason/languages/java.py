@@ -1,8 +1,8 @@
 """Java: the class path of what ran, and what the JDK's own code loads late.
 
-Sources: java(1) (options, @argfiles, JDK_JAVA_OPTIONS, wildcards), the JAR File Specification (Class-Path), JEP 220
-(the layout of a run-time image); for the native libraries the System.loadLibrary calls of jdk/src/java.base,
-java.management, java.prefs, java.rmi, jdk.security.auth, jdk.net.
+Sources: java(1) (options, @argfiles, JDK_JAVA_OPTIONS, wildcards), the JAR File Specification (Class-Path),
+JEP 220 (the layout of a run-time image); for the native libraries the System.loadLibrary calls of java.base,
+java.management, java.prefs, java.rmi, jdk.security.auth, jdk.net in the JDK's source.
 """
 
 import re
@@ -20,15 +20,18 @@ from slimtrace.reason.evidence import Claim, Depth, strangers
 
 ARGV_BYTES = 4095  # as much as a recording has of the arguments
 MAX_ARGFILES = 32
+ARGFILE_BYTES = 1 << 17
 _ARCHIVES = (".jar", ".war", ".ear", ".zip")
 _OPTIONS_IN_ENV = ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
 _CLASS_PATHS = frozenset(("-cp", "-classpath", "--class-path"))
 _MODULE_PATHS = frozenset(("-p", "--module-path", "--upgrade-module-path"))
 # Options of the launcher whose value is a word of its own.
 _WITH_VALUE = frozenset(
-    ("--add-modules", "--add-reads", "--add-exports", "--add-opens", "--limit-modules", "--patch-module")
-    + ("--source", "--describe-module", "-d", "--enable-native-access")
-)
+    (
+        "--add-modules", "--add-reads", "--add-exports", "--add-opens", "--limit-modules", "--patch-module",
+        "--source", "--describe-module", "-d", "--enable-native-access",
+    )
+)  # fmt: skip
 
 # Loaded by the JDK's own classes when they are first used, in any program without a desktop.
 _NATIVES = (
@@ -40,10 +43,10 @@ _AWT = ("libawt", "libawt_headless", "libfontmanager", "libfreetype", "libjavajp
 _HELPER = "jspawnhelper"  # what ProcessBuilder starts programs with
 # java.util.logging, java.net, java.security and javax.net.ssl with what java.security names; java.time.
 _CONFIGURATION = (
-    "conf/logging.properties", "conf/net.properties", "conf/security/java.policy", "conf/security/java.security",
-    "conf/security/policy/unlimited/default_US_export.policy", "conf/security/policy/unlimited/default_local.policy",
-    "lib/security/blocked.certs", "lib/security/cacerts", "lib/security/default.policy",
-    "lib/security/public_suffix_list.dat", "lib/tzdb.dat", "lib/jvm.cfg",
+    "conf/logging.properties", "conf/net.properties", "conf/security/java.policy",
+    "conf/security/java.security", "conf/security/policy/unlimited", "lib/security/blocked.certs",
+    "lib/security/cacerts", "lib/security/default.policy", "lib/security/public_suffix_list.dat",
+    "lib/tzdb.dat", "lib/jvm.cfg",
 )  # fmt: skip
 # The same before JDK 9, and the jars that were opened only when a class was missing elsewhere.
 _CONFIGURATION_8 = (
@@ -54,8 +57,13 @@ _CONFIGURATION_8 = (
     "lib/ext",
 )  # fmt: skip
 # A class path that leads here is not the application's alone: it would bring half of the image.
-_SYSTEM = frozenset("/ /bin /boot /dev /etc /home /lib /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys".split())
-_SYSTEM |= frozenset("/tmp /usr /usr/bin /usr/lib /usr/local /usr/share /var /var/lib".split())
+_SYSTEM = frozenset(
+    (
+        "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root",
+        "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/share", "/var",
+        "/var/lib",
+    )
+)  # fmt: skip
 
 
 class Java:
@@ -103,7 +111,9 @@ class Java:
         environment = self._capture.image.environment
         words = list(run.argv[1:])
         if sum(len(paths.encode(word)) + 1 for word in run.argv) >= ARGV_BYTES:
-            text = "the arguments of java are longer than a recording has them: its class path may not be kept whole"
+            text = (
+                "java's arguments are longer than a recording has them: not all of its class path may be kept"
+            )
             yield Doubt("class-path", text, path)
         for name in _OPTIONS_IN_ENV:
             words = [*_split(environment.get(name, "")), *words]
@@ -136,7 +146,7 @@ class Java:
                 argfiles += 1
                 found = self._tree.resolve(paths.join(base, word[1:]))
                 yield "argument file", word[1:]
-                todo += reversed(_split(self._capture.contents.text(found.path) or ""))
+                todo += reversed(_split((self._capture.contents.text(found.path) or "")[:ARGFILE_BYTES]))
             elif word in _CLASS_PATHS | _MODULE_PATHS and todo:
                 yield ("class path" if word in _CLASS_PATHS else "module path"), todo.pop()
             elif option in ("--class-path", "--module-path", "--upgrade-module-path") and equals:
@@ -160,7 +170,7 @@ class Java:
                 todo.pop()
 
     def _element(self, element: str, base: str, path: str, of: str) -> Iterator[Claim | Doubt]:
-        """One element of a class path: a jar, a directory with all that is in it, or all jars of a directory."""
+        """One element of a class path: a jar, a directory with all in it, or all jars of a directory."""
         if not element:
             return
         if element == "*" or element.endswith("/*"):
@@ -171,7 +181,7 @@ class Java:
             return
         found = self._tree.resolve(paths.join(base, element))
         if found.path in _SYSTEM:
-            text = f"the class path of java names {paths.printable(found.path)}: what it may load from there is not kept"
+            text = f"java's class path names {found.path}: what it may load from there is not kept"
             yield Doubt("class-path", text, found.path)
         else:
             yield from self._claim(paths.join(base, element), path, of, whole=True)
@@ -189,7 +199,7 @@ class Java:
         found = self._tree.resolve(path)
         if found.entry is None:
             return
-        why = Why.IMPORTED if paths.name(by) != "libjvm.so" else Why.ON_DEMAND
+        why = Why.ON_DEMAND if paths.name(by) in ("libjvm.so", "libawt.so") else Why.IMPORTED
         yield Claim(paths.clean(path), why, by, of, depth)
         todo = [found.path] if whole and found.entry.kind is Kind.DIR and found.path not in _SYSTEM else []
         while todo:

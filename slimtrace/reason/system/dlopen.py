@@ -12,16 +12,19 @@ from slimtrace.facts.sources import binary
 from slimtrace.reason.evidence import Claim
 from slimtrace.reason.system.sight import Sight
 
+MAX_NAMES = 2000  # of one file: more is a forged one
 UNWINDER = "libgcc_s.so.1"
 # Names that are strings of a library for what a service's container never does.
 _IDLE = {
-    # libc itself loads for its callers: libgcc_s as below, libnss_* as nsswitch.conf says, libidn2 (2 MB with what
-    # it needs) only for getaddrinfo(3) with AI_IDN.
+    # libc itself loads for its callers: libgcc_s as below, libnss_* as nsswitch.conf says, libidn2 (2 MB with
+    # what it needs) only for getaddrinfo(3) with AI_IDN.
     "libc": ("",),
     # selinux_mkload_policy(3), which init calls when the machine starts.
     "libselinux": ("libsepol.",),
     # Java's desktop proxy settings, with java.net.useSystemProxies (jdk DefaultProxySelector.c).
     "libnet": ("libgio-2.0.", "libgconf-2."),
+    # The JVM with -XX:+UseNUMA, which loads it at its start: then it was seen.
+    "libjvm": ("libnuma.",),
 }
 
 
@@ -37,6 +40,6 @@ class Dlopen:
             yield from sight.claim_library(UNWINDER, path, function)
         idle = _IDLE.get(sight.library(path), ())
         known = {*sight.needed(path), paths.name(path)}
-        for name in sight.named(path, "library"):
+        for name in sight.named(path, "library")[:MAX_NAMES]:
             if name not in known and not name.startswith(idle):
                 yield from sight.claim_library(name, path, name)

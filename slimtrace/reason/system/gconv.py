@@ -49,9 +49,10 @@ class Gconv:
         for module in modules:
             yield from sight.claim(module, path, "a charset", Depth.LIBRARY)
         for place in self._places:
-            yield from sight.claim(f"{place}/{CACHE}", path, "charsets")
-            for list_file in self._lists(place):
-                yield from sight.claim(list_file, path, "charsets")
+            # With the cache the lists are not read (gconv_db.c); GCONV_PATH turns it off (gconv_cache.c).
+            cached = "GCONV_PATH" not in sight.environment and sight.file(f"{place}/{CACHE}")
+            for file in (f"{place}/{CACHE}",) if cached else self._lists(place):
+                yield from sight.claim(file, path, "charsets")
 
     def _lists(self, place: str) -> Iterator[str]:
         yield f"{place}/gconv-modules"

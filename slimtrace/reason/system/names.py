@@ -13,6 +13,8 @@ from slimtrace.reason.evidence import Claim
 from slimtrace.reason.system.sight import Sight
 
 SWITCH = "/etc/nsswitch.conf"
+MAX_LINES = 1000
+MAX_SERVICES = 64  # of one database
 # What asks for which database. getaddrinfo(3) also turns the name of a service into a port.
 _DATABASES = (
     (binary.RESOLVERS, "hosts"),
@@ -64,7 +66,7 @@ class Names:
             {
                 service
                 for database in databases
-                for service in self._lines.get(database, _DEFAULT.get(database, "files")).split()
+                for service in self._lines.get(database, _DEFAULT.get(database, "files")).split()[:MAX_SERVICES]
             }
         )
         built_in = _BUILT_IN if self._is_new(path) else frozenset()
@@ -79,7 +81,7 @@ class Names:
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
+    for line in text.splitlines()[:MAX_LINES]:
         database, colon, services = line.partition("#")[0].partition(":")
         if colon:
             yield database.strip(), re.sub(r"\[[^]]*\]?", " ", services)

@@ -13,6 +13,7 @@ from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.system.sight import Sight
 
 MAX_INCLUDES = 64
+MAX_LINES = 20_000  # of one file
 _BUILT_IN = frozenset(("default", "base", "null"))  # providers that are part of libcrypto
 
 
@@ -84,7 +85,7 @@ class _Configuration:
             return
         self.files.append(path)
         section = "default"
-        for line in text.splitlines():
+        for line in text.splitlines()[:MAX_LINES]:
             line = line.partition("#")[0].strip()
             if line.startswith(".include"):
                 self._include(line.removeprefix(".include").strip().removeprefix("=").strip(), path)

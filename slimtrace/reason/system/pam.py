@@ -17,6 +17,7 @@ from slimtrace.reason.system.sight import Sight
 SERVICES = ("/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d")
 FALLBACK = "other"  # stands for each type that a service has no line of
 MAX_INCLUDES = 64
+MAX_LINES = 1000  # of a service's file
 _MODULE_FILES = {
     "pam_access": ("/etc/security/access.conf",),
     "pam_env": ("/etc/security/pam_env.conf", "/etc/environment", "/etc/default/locale"),
@@ -62,8 +63,8 @@ class Pam:
             return
         seen.add(file)
         yield from self._sight.claim(file, path, "a PAM service")
-        for line in text.replace("\\\n", " ").splitlines():
-            words = re.sub(r"\[[^]]*\]", "required", line.partition("#")[0]).split()
+        for line in text.replace("\\\n", " ").splitlines()[:MAX_LINES]:
+            words = re.sub(r"\[[^]]*\]?", "required", line.partition("#")[0]).split()
             if words[:1] == ["@include"] and len(words) > 1:
                 yield from self._include(words[1], path, seen)
             elif len(words) > 2 and words[1] in ("include", "substack"):

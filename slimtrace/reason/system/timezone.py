@@ -13,7 +13,7 @@ from slimtrace.reason.system.sight import FEW, Sight
 
 DATABASES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo")
 LOCAL = "/etc/localtime"
-# Beside the zones: lists for people and compilers, and the same zones twice more, with and without leap seconds.
+# Beside the zones: lists for people and compilers; and the same zones again, with and without leap seconds.
 _NOT_ZONES = (".tab", ".zi", ".list", "leapseconds", "posixrules", "localtime", "/+VERSION", "SECURITY")
 _AGAIN = ("/posix/", "/right/")
 
