@@ -59,9 +59,9 @@ _CONFIGURATION_8 = (
 # A class path that leads here is not the application's alone: it would bring half of the image.
 _SYSTEM = frozenset(
     (
-        "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root",
-        "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/share", "/var",
-        "/var/lib",
+        "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc",
+        "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/local",
+        "/usr/share", "/var", "/var/lib",
     )
 )  # fmt: skip
 
