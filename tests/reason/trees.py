@@ -3,13 +3,16 @@
     capture({
         "/usr/bin/app": "elf interp=/lib64/ld.so needs=libc.so.6",
         "/lib": "link usr/lib",
+        "/usr/lib/libx.so.1": "elf says=import:tzset,zone:Europe/Berlin",
+        "/app/a.jar": "jar lib/b.jar lib/c.jar",
         "/entry.sh": "script #!/bin/sh -e",
         "/etc/ld.so.conf": "text /opt/lib",
         "/run/app": "dir 0700",
         "/data": "file 0640 size=12 inode=3",
     })
 
-Directories above an entry are there by themselves. A backslash-n in a text or script is a newline.
+Directories above an entry are there by themselves. A backslash-n in a text or script is a newline. What an ELF
+file `says` are its mentions, KIND:NAME; of a jar the elements of its class path are given.
 """
 
 import io
@@ -56,6 +59,7 @@ def world(spec: Mapping[str, str]) -> tuple[FileTree, Answers]:
     elfs: dict[str, Elf | None] = {}
     heads: dict[str, bytes | None] = {}
     texts: dict[str, str | None] = {}
+    named: dict[str, tuple[Mention, ...]] = {}
     for path, line in spec.items():
         kind, _, rest = line.partition(" ")
         for above in reversed(tuple(paths.parents(path))):
@@ -79,15 +83,21 @@ def world(spec: Mapping[str, str]) -> tuple[FileTree, Answers]:
         if kind == "elf":
             elfs[path] = elf(values)
             content = MAGIC.decode("latin-1")
+            said = [word.split(":", 1) for word in values.get("says", "").split(",") if word]
+            named[f"{Language.BINARY} {path}"] = tuple(Mention(*pair) for pair in said)
+        if kind == "jar":
+            named[f"{Language.ZIP} {path}"] = tuple(Mention("class-path", word) for word in rest.split())
         heads[path] = paths.encode(content)[:HEAD_BYTES]
         texts[path] = content
-    return FileTree(entries), Told(elfs, heads, texts)
+    return FileTree(entries), Told(elfs, heads, texts, named)
 
 
 class Told(Answers):
     """Answers that read what the files of a test name when they are asked."""
 
     def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
+        if f"{language} {path}" in self.named:
+            return self.named[f"{language} {path}"]
         text = self.texts.get(path)
         return () if text is None else sources.read(language, io.BytesIO(paths.encode(text)))
 

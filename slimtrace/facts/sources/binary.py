@@ -5,7 +5,7 @@ Kinds of mention (`line` is always 0):
     import    a function that it takes from a library and that makes the library read files (FUNCTIONS)
     library   a whole string that is a library's name (libX.so, libX.so.N) or absolute path: for dlopen(3)
     path      the path of a system file (PATHS), also inside a longer string: Go does not end its strings
-    openssl   ``OPENSSLDIR /usr/lib/ssl``, ENGINESDIR, MODULESDIR: libcrypto's own places, as
+    openssl   ``OPENSSLDIR=/usr/lib/ssl``, ENGINESDIR, MODULESDIR: libcrypto's own places, as
               OpenSSL_version(3) tells them
     version   GLIBC_2.34, where the file has or needs symbols of that version
 
@@ -143,7 +143,7 @@ def _text(kind: str, match: re.Match[bytes], data: bytes) -> bytes:
         name = next(
             (word for word in (b"OPENSSLDIR", b"ENGINESDIR", b"MODULESDIR") if name.endswith(word)), b""
         )
-        return name and name + b" " + match[1]
+        return name and name + b"=" + match[1]
     if kind in ("charset", "provider"):
         return match[0][1:]
     begin = data.rfind(b"\0", max(0, match.start() - LONGEST), match.start()) + 1

@@ -33,7 +33,7 @@ def places(sight: Sight, path: str) -> Places | None:
         if not library and name.startswith("libcrypto.so"):
             need = sight.linker.find(name, path)
             library = need.found.path if need and need.found else ""
-    built = dict(name.split(" ", 1) for name in sight.named(library, "openssl")) if library else {}
+    built = dict(name.split("=", 1) for name in sight.named(library, "openssl")) if library else {}
     if "OPENSSLDIR" not in built:
         return None
     return Places(built["OPENSSLDIR"], built.get("ENGINESDIR", ""), built.get("MODULESDIR", ""))
