@@ -15,8 +15,9 @@ from slimtrace.reason.evidence import Claim
 from slimtrace.reason.system import openssl
 from slimtrace.reason.system.sight import Sight
 
-# Libraries that a program verifies its peers with. Not libcrypto: most that use it only hash.
-LIBRARIES = frozenset(("libssl", "libgnutls", "libnss3", "libmbedtls", "libwolfssl", "libtls"))
+# Libraries that a program verifies its peers with, by the certificates of a file. Not libcrypto: most that use
+# it only hash. Not libnss3: it has its own, in libnssckbi.
+LIBRARIES = frozenset(("libssl", "libgnutls", "libmbedtls", "libwolfssl", "libtls"))
 _FILES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
 _HASH = re.compile(r"[0-9a-f]{8}\.r?\d{1,4}")  # what openssl-rehash(1ssl) calls its links
 

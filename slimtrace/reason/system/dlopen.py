@@ -14,6 +14,7 @@ from slimtrace.reason.system.sight import Sight
 
 MAX_NAMES = 2000  # of one file: more is a forged one
 UNWINDER = "libgcc_s.so.1"
+GLIBC = "libc.so.6"
 # Names that are strings of a library for what a service's container never does.
 _IDLE = {
     # libc itself loads for its callers: libgcc_s as below, libnss_* as nsswitch.conf says, libidn2 (2 MB with
@@ -36,8 +37,9 @@ class Dlopen:
 
     def found(self, path: str) -> Iterator[Claim]:
         sight = self._sight
-        for function in sorted(sight.imports(path) & binary.UNWINDERS)[:1]:
-            yield from sight.claim_library(UNWINDER, path, function)
+        unwinders = sorted(sight.imports(path) & binary.UNWINDERS)
+        if unwinders and sight.linker.find(GLIBC, path):  # musl has its own unwinding
+            yield from sight.claim_library(UNWINDER, path, unwinders[0])
         idle = _IDLE.get(sight.library(path), ())
         known = {*sight.needed(path), paths.name(path)}
         for name in sight.named(path, "library")[:MAX_NAMES]:

@@ -40,7 +40,7 @@ class Locale:
             if whole := self._directory(name):
                 yield from self._whole(whole, path)
             elif name in self._set:
-                yield from sight.claim(ARCHIVE, path, name)
+                yield from sight.claim(ARCHIVE, path, "a locale of ENV")
 
     def _whole(self, directory: str, path: str) -> Iterator[Claim]:
         if directory not in self._claimed:

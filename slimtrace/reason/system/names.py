@@ -56,8 +56,9 @@ class Names:
             yield from self._modules(path, databases)
         if imports & {"getaddrinfo"}:
             yield from sight.claim("/etc/gai.conf", path, "getaddrinfo")
-        # A program without libc (Go's, and static ones) reads the same files itself.
-        if not sight.needed(path) and sight.library(path) not in ("libc", "ld-linux-x86-64"):
+        # A program without libc (Go's, and static ones) reads the same files itself. The C libraries name them
+        # too, for their callers.
+        if not sight.needed(path) and not re.match(r"libc\b|ld-", sight.library(path)):
             for file in set(sight.named(path, "path")) & {SWITCH, "/etc/services", "/etc/protocols"}:
                 yield from sight.claim(file, path, "a string")
 
