@@ -1,4 +1,4 @@
-"""Configuration out of an image is read, never trusted: whatever it says, nothing raises, hangs or leads out."""
+"""Configuration out of an image is read, never trusted: nothing raises, hangs or leads out by it."""
 
 import time
 
@@ -52,8 +52,8 @@ def grows(run: Capture, seconds: float) -> None:
 
 
 WORDS = r"""
-    = : [ ] # ' " ../ / /loop x - @include include hosts passwd auth openssl_conf providers .include module alias
-    INTERNAL // -cp /etc/pam.d/app app other * %s $ORIGIN @/app/options -p
+    = : [ ] # ' " ../ / /loop x - @include include hosts passwd auth openssl_conf providers .include module
+    alias INTERNAL // -cp /etc/pam.d/app app other * %s $ORIGIN @/app/options -p
 """
 PIECES = st.sampled_from(("\n", " ", "\t", "\\\n", "\0", "\udcff", "\x1b[31m", *WORDS.split()))
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
