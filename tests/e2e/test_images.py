@@ -146,11 +146,24 @@ def both(sample: Build) -> tuple[dict[str, Entry], dict[str, Entry]]:
     return entries(sample.fat), entries(sample.slim)
 
 
-def test_every_file_is_as_it_was(both: tuple[dict[str, Entry], dict[str, Entry]]) -> None:
+def test_every_file_is_as_it_was(sample: Build, both: tuple[dict[str, Entry], dict[str, Entry]]) -> None:
     fat, slim = both
     # A file's other names may have been left out; those that are there are still one file.
     expected = {path: {**vars(fat[path]), "names": fat[path].names & slim.keys()} for path in slim}
+    # Package databases tell of what is there, and of nothing else.
+    for path in told_of(sample) & slim.keys():
+        expected[path] |= {"size": slim[path].size, "content": slim[path].content}
+        assert slim[path].size <= fat[path].size
     assert {path: vars(entry) for path, entry in slim.items()} == expected
+
+
+def told_of(build: Build) -> set[str]:
+    """The files that are kept for nothing but what they tell of packages."""
+    return {
+        file["path"]
+        for file in build.report["files"]
+        if all(reason.startswith("metadata of ") for reason in file["reasons"])
+    }
 
 
 def test_the_report_lists_what_the_image_holds(

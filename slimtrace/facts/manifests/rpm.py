@@ -39,10 +39,10 @@ def installed(stream: BinaryIO) -> tuple[Manifest, ...]:
     left = MAX_FILES
     with contextlib.suppress(sqlite3.Error), _opened(data) as database:
         for number, blob in database.execute("SELECT hnum, blob FROM Packages ORDER BY hnum"):
-            if isinstance(number, int) and isinstance(blob, bytes):
-                if package := _package(number, blob, left):
-                    left -= len(package.files)
-                    found.append(package)
+            plain = isinstance(number, int) and isinstance(blob, bytes)
+            if plain and (package := _package(number, blob, left)):
+                left -= len(package.files)
+                found.append(package)
     return tuple(found)
 
 

@@ -1,0 +1,178 @@
+"""The packages of slim images: the SBOM, the databases in them, and what `slimtrace diff` says is gone. What is
+right is what dpkg itself says of the fat image."""
+
+import json
+import re
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builds import Build, Program
+from containers import Entry, docker, entries
+
+SYMLINK = b"2"  # tarfile.SYMTYPE
+ADMIN = "/var/lib/dpkg"
+
+
+def sbom(build: Build) -> dict[str, Any]:
+    assert build.done.returncode == 0, build.done.stderr
+    found: dict[str, Any] = json.loads((build.artifacts / "sbom.cdx.json").read_text())
+    return found
+
+
+def components(build: Build, kind: str) -> set[tuple[str, str]]:
+    """Name and version of the SBOM's packages of one kind."""
+    parts = sbom(build)["components"]
+    return {
+        (part["name"], part["version"]) for part in parts if part.get("purl", "").startswith(f"pkg:{kind}/")
+    }
+
+
+def run(*words: str, image: str, options: tuple[str, ...] = ()) -> str:
+    """What a program of the image prints; that it found nothing for some of its arguments is no failure."""
+    command = ["docker", "run", "--rm", "--user", "0", *options, "--entrypoint", words[0], image, *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout
+
+
+def owners(fat: str, slim: dict[str, Entry]) -> set[str]:
+    """The packages that dpkg names for the files and links of the slim image."""
+    files = {path for path, entry in slim.items() if entry.kind != b"5" and path.count("/") > 1}
+    # dpkg knows a path as its package spelled it, which may be before /lib and /usr/lib became one.
+    asked = files | {path.removeprefix("/usr") for path in files if path.startswith("/usr/")}
+    answers = run("dpkg-query", "--search", *sorted(asked), image=fat).splitlines()
+    lines = [line.rpartition(": ") for line in answers if not line.startswith("diversion by ")]
+    return {name.partition(":")[0] for names, _, path in lines if path in asked for name in names.split(", ")}
+
+
+def copied(image: str, path: str, target: Path) -> Path:
+    container = docker("create", image)
+    try:
+        docker("cp", f"{container}:{path}", str(target))
+    finally:
+        docker("rm", "--volumes", container)
+    return target
+
+
+@pytest.mark.parametrize("name", ["jq", "python"])
+def test_the_sbom_has_the_packages_that_dpkg_says_own_the_files(
+    built: Callable[[str], Build], name: str
+) -> None:
+    done = built(name)
+    expected = owners(done.fat, entries(done.slim))
+    assert {package for package, _ in components(done, "deb")} == expected
+    assert {"libc6", "base-files"} < expected
+
+
+def test_the_sbom_has_the_python_packages(built: Callable[[str], Build]) -> None:
+    installed = run("/opt/venv/bin/pip", "freeze", "--all", image=built("python").fat).split()
+    found = {f"{name}=={version}".lower() for name, version in components(built("python"), "pypi")}
+    assert found <= {line.lower() for line in installed}
+    assert {"flask", "werkzeug", "jinja2"} <= {line.partition("==")[0] for line in found} - {"pip"}
+
+
+def test_the_sbom_has_the_node_packages(built: Callable[[str], Build]) -> None:
+    assert {"express", "body-parser", "debug"} <= {name for name, _ in components(built("node"), "npm")}
+
+
+@pytest.mark.parametrize("name", ["jq", "python"])
+def test_dpkg_reads_the_database_in_the_slim_image(
+    built: Callable[[str], Build], name: str, tmp_path: Path
+) -> None:
+    done = built(name)
+    copied(done.slim, ADMIN, tmp_path / "dpkg")
+    mounted = ("--volume", f"{tmp_path}/dpkg:/db:ro")
+    ask = ("dpkg-query", "--admindir", "/db")
+    shown = run(*ask, "--show", "--showformat", "${Package} ${Version}\\n", image=done.fat, options=mounted)
+    packages = {tuple(line.split()) for line in shown.splitlines()}
+    assert packages == components(done, "deb")
+    # What their lists name is there, with the links above it followed.
+    listed = run(*ask, "--listfiles", *sorted(name for name, _ in packages), image=done.fat, options=mounted)
+    slim = entries(done.slim)
+    links = {
+        path: entry.target for path, entry in slim.items() if entry.kind == SYMLINK and path.count("/") == 1
+    }
+    for path in filter(None, listed.splitlines()):
+        if path.startswith("/") and path != "/." and not path.startswith("/etc"):
+            top = f"/{path.split('/')[1]}"
+            there = f"/{links[top]}{path.removeprefix(top)}" if top in links else path
+            assert there in slim, path
+
+
+def test_none_leaves_nothing_and_full_all(build: Callable[..., Build], tmp_path: Path) -> None:
+    none, full = build("jq", "--package-db", "none"), build("jq", "--package-db", "full")
+    assert sbom(none)["components"]
+    assert not [path for path in entries(none.slim) if path.startswith("/var/lib")]
+
+    def database(image: str) -> dict[str, tuple[bytes, str]]:
+        found = entries(image).items()
+        return {path: (entry.kind, entry.content) for path, entry in found if path.startswith(ADMIN)}
+
+    assert database(full.slim) == database(full.fat)
+
+
+def test_rpm(built: Callable[[str], Build], tmp_path: Path) -> None:
+    done = built("rpm")
+    assert docker("run", "--rm", done.slim) == "hello from rpm"
+    assert [part["purl"] for part in sbom(done)["components"] if "purl" in part] == [
+        "pkg:rpm/fedora/greet@1.0-3?arch=x86_64&distro=fedora-40&epoch=2"
+    ]
+    data = copied(done.slim, "/var/lib/rpm/rpmdb.sqlite", tmp_path / "rpmdb").read_bytes()
+    with sqlite3.connect(":memory:") as database:
+        database.deserialize(data[:18] + b"\1\1" + data[20:])  # not in WAL mode: there is no file beside it
+        assert database.execute("SELECT key FROM Name").fetchall() == [("greet",)]
+        assert database.execute("SELECT count(*) FROM Packages").fetchone() == (1,)
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_same_image_gives_the_same_database(
+    built: Callable[[str], Build], build: Callable[..., Build]
+) -> None:
+    one, two = entries(built("rpm").slim), entries(build("rpm").slim)
+    assert one["/var/lib/rpm/rpmdb.sqlite"].content == two["/var/lib/rpm/rpmdb.sqlite"].content
+
+
+def test_diff(built: Callable[[str], Build], slimtrace: Program) -> None:
+    done = built("jq")
+    words = ("diff", done.fat, "--artifacts", str(done.artifacts))
+    nowhere = {"DOCKER_HOST": "unix:///nonexistent"}
+    told = slimtrace(*words, "--json", "--files", **nowhere)
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    slim = done.report["slim"]
+    assert found["slim"] == done.slim
+    assert found["bytes"] - found["gone_bytes"] - found["cut_bytes"] == slim["size"]
+    assert {path["path"] for path in found["paths"]}.isdisjoint(done.kept)
+    whole = {one["name"] for one in found["packages"] if one["whole"]}
+    assert {"gcc-12", "git", "dpkg"} <= whole
+    assert whole.isdisjoint(name for name, _ in components(done, "deb"))
+    assert (
+        sum(one["bytes"] for kind in ("packages", "directories") for one in found[kind]) == found["gone_bytes"]
+    )
+    shown = slimtrace(*words, **nowhere)
+    assert re.search(r"whole +\d+ of \d+ +deb +gcc-12 ", shown.stdout)
+    assert "/usr/bin/git\n" not in shown.stdout
+
+
+def test_diff_without_artifacts(slimtrace: Program, tmp_path: Path) -> None:
+    told = slimtrace("diff", "no/such:1", cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (12, "")
+    assert told.stderr.startswith("slimtrace: cannot find the artifacts of no/such:1: there is no file ")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 1}', "[" * 100_000])
+def test_diff_of_a_broken_report(slimtrace: Program, tmp_path: Path, content: str) -> None:
+    (tmp_path / "creport.json").write_text(content)
+    told = slimtrace("diff", "x", "--artifacts", str(tmp_path))
+    assert (told.returncode, told.stdout) == (12, "")
+    assert told.stderr.startswith("slimtrace: cannot read ")
+
+
+def test_diff_by_the_artifacts_of_another_image(built: Callable[[str], Build], slimtrace: Program) -> None:
+    told = slimtrace("diff", "other:1", "--artifacts", str(built("jq").artifacts))
+    assert (told.returncode, told.stdout) == (12, "")
+    assert "are of slimtrace-test/jq:1" in told.stderr
