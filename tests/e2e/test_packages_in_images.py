@@ -13,6 +13,13 @@ import pytest
 from builds import Build, Program
 from containers import ENGINES, Entry, docker, entries
 
+from slimtrace import store
+from slimtrace.facts.paths import printable
+from slimtrace.reason import growth
+from slimtrace.reason.packages import Owners, installed
+from slimtrace.reason.sbom import sbom as sbom_of
+from slimtrace.reason.select import select
+
 SYMLINK = b"2"  # tarfile.SYMTYPE
 ADMIN = "/var/lib/dpkg"
 
@@ -101,6 +108,28 @@ def test_dpkg_reads_the_database_in_the_slim_image(
             top = f"/{path.split('/')[1]}"
             there = f"/{links[top]}{path.removeprefix(top)}" if top in links else path
             assert there in slim, path
+
+
+def test_a_stored_capture_gives_the_same_without_the_image(built: Callable[[str], Build]) -> None:
+    done = built("python")
+    capture = store.load(done.artifacts / "capture")
+    chosen = select(growth.grow(capture), capture)
+    assert set(map(printable, chosen.kept)) == done.kept
+    used = Owners(installed(capture, chosen.kept)).owning(chosen.kept)
+    assert sbom_of(capture, done.slim, used) == (done.artifacts / "sbom.cdx.json").read_text()
+
+
+def test_whole_packages(build: Callable[..., Build]) -> None:
+    done = build("jq", "--keep", "package")
+    slim = entries(done.slim)
+    assert components(done, "deb") >= {("jq", version_of(done.fat, "jq"))}
+    for path in run("dpkg-query", "--listfiles", "jq", "libjq1", image=done.fat).split():
+        assert path in ("/.", "package") or path in slim or path in ENGINES, path
+    assert docker("run", "--rm", done.slim) == "Ada, Grace, Margaret"
+
+
+def version_of(image: str, package: str) -> str:
+    return run("dpkg-query", "--show", "--showformat", "${Version}", package, image=image)
 
 
 def test_none_leaves_nothing_and_full_all(build: Callable[..., Build], tmp_path: Path) -> None:
