@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.packages import Format
@@ -42,7 +43,8 @@ def unreadable(capture: Capture) -> Iterator[Doubt]:
         elif path in tree and not capture.contents.manifests(path, Format.RPM):
             found[path] = "names no package that can be read"
     for path, what in sorted(found.items()):
-        text = f"the package database {path} {what}: the slim image and its SBOM are without rpm's packages"
+        where = paths.printable(path)
+        text = f"the package database {where} {what}: the slim image and its SBOM are without rpm's packages"
         yield Doubt("package-database", text, path)
 
 
