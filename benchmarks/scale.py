@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""How `slimtrace build` grows with the image: one application in images of 1, 5 and 10 GB, and in one of 500,000
-files.
+"""How `slimtrace build` grows with the image: one application in images of 1, 5, 10 GB, and of 500,000 files.
 
     sudo .venv/bin/python benchmarks/scale.py [--app NAME] [--runs N] [--gigabytes N ...] [--files N]
 
-The images are made FROM slimtrace-test/NAME:1 (`make images`), which is filled up with random bytes that nothing
-uses, and are removed at the end; twice their size must be free where the engine keeps its images. README.md says how
-to read the table.
+The images are made FROM slimtrace-test/NAME:1 (`make images`), which is filled up with what nothing uses, and
+are removed at the end; twice their size must be free where the engine keeps its images. README.md says how to
+read the table.
 """
 
 import argparse
@@ -55,8 +54,9 @@ def gigabytes(app: str, size: float) -> str:
 def many_files(count: int) -> str:
     """The RUN line that adds `count` files of 4 bytes."""
     folders = max(1, count // FOLDER_FILES)
-    each = f"head -c {4 * FOLDER_FILES} /dev/urandom | split -a 3 -b 4 - /ballast/folder-$n/file-"
-    return f"mkdir /ballast && for n in $(seq {folders}); do mkdir /ballast/folder-$n && {each} || exit; done"
+    folder = "/ballast/modules/package-number-$n/dist/internal"  # as long as paths usually are
+    each = f"head -c {4 * FOLDER_FILES} /dev/urandom | split -a 3 -b 4 - {folder}/some-file-"
+    return f"for n in $(seq {folders}); do mkdir -p {folder} && {each} || exit; done"
 
 
 def source(app: str) -> str:
@@ -80,19 +80,26 @@ def image(app: str, name: str, line: str) -> Iterator[str]:
 def build(tag: str) -> Build:
     """Build it once in a process of its own."""
     slim = f"{tag}-slim"
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as complaints,
+    ):
         process = subprocess.Popen(
             [*PROGRAM, "build", "--json", "--tag", slim, "--artifacts", f"{folder}/artifacts", tag],
             stdout=said,
+            stderr=complaints,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
         report = json.load(said) if process.returncode == 0 else {}
+        complaints.seek(0)
+        told = complaints.read().decode(errors="replace")
     subprocess.run(["docker", "rmi", "--force", slim], capture_output=True, check=False)
     if not report:
-        sys.exit(f"cannot build {tag}: it ended with {process.returncode}")
+        sys.exit(f"cannot build {tag}: {told}")
     phases = {phase["name"]: phase["seconds"] for phase in report["phases"]}
     fat = report["fat"]
     return Build(phases, used.ru_maxrss * 1024, fat["size"], report["slim"]["size"], fat["files"])

@@ -163,8 +163,8 @@ class _Reading:
             try:
                 status = item.stat(follow_symlinks=False)
             except FileNotFoundError:
-                # Nothing can go from here meanwhile. It is a whiteout that has nothing to hide: the kernel lists
-                # it where a directory is of one layer alone (fs/overlayfs/readdir.c, ovl_iterate_real).
+                # Nothing can go from here meanwhile. It is a whiteout that has nothing to hide: the kernel
+                # lists it where a directory is of one layer alone (fs/overlayfs/readdir.c, ovl_dir_is_real).
                 continue
             path = f"{directory}/{name}"
             mode = status.st_mode

@@ -1,7 +1,7 @@
 """Images made of random trees, and trees read without slimtrace, to compare a copy with what it is a copy of.
 
-A tree is built as real files, layer by layer, packed by tarfile and loaded into Docker; what an image then holds is
-read with lstat(2) and its kin from an overlay that mount(8) made.
+A tree is built as real files, layer by layer, packed by tarfile and loaded into Docker; what an image then
+holds is read with lstat(2) and its kin from an overlay that mount(8) made.
 """
 
 import hashlib
@@ -112,8 +112,8 @@ def acl(*entries: tuple[int, int, int]) -> bytes:
 GRANTS = ((1, 7, ALL), (2, 5, 1234), (4, 5, ALL), (8, 4, 77), (16, 7, ALL), (32, 1, ALL))
 
 NAMES = (
-    b"a", b"b", b"c", b"d.e", b"a-b", b"\xff\xfe", b"new\nline", b" space ", "ünï😀".encode(), b"-dash", b"a\\b",
-    b"x.wh.y", b"n" * 255,
+    b"a", b"b", b"c", b"d.e", b"a-b", b"\xff\xfe", b"new\nline", b" space ", "ünï😀".encode(), b"-dash",
+    b"a\\b", b"x.wh.y", b"n" * 255,
 )  # fmt: skip
 OWNERS = (0, 0, 1, 1000, 65534, (1 << 21) + 1, 3_000_000_000, (1 << 32) - 2)
 TIMES = (
@@ -152,81 +152,62 @@ class Grower:
     def layer(self, root: Path, entries: int = 40) -> bytes:
         """Make a layer's files below the new directory `root`; its tar."""
         root.mkdir()
-        top = os.fsencode(root)
         made: list[bytes] = []
         files: list[bytes] = []
+        weights = range(len(NAMES), 0, -1)
         for _ in range(entries):
-            path = b"/".join(
-                (
-                    b"",
-                    *self._random.choices(
-                        NAMES, weights=range(len(NAMES), 0, -1), k=self._random.randint(1, 4)
-                    ),
-                )
-            )
+            names = self._random.choices(NAMES, weights, k=self._random.randint(1, 4))
+            path = b"/" + b"/".join(names)
             with suppress(FileExistsError, NotADirectoryError):
-                self._make_parents(top, path, made)
-                self._make(top, path, files)
+                self._make_parents(root, path, made)
+                self._make(root, path, files)
                 made.append(path)
         for path in reversed(made):  # what is made in a directory changes its time
-            self._describe(top + path)
+            self._describe(below(root, path))
         removed: list[bytes] = []
         for path in sorted(self._seen):
-            below = any(path.startswith(gone + b"/") for gone in removed)
-            if self._random.random() < 0.15 and _is_free(top, path) and not below:
+            gone = any(path.startswith(other + b"/") for other in removed)
+            if self._random.random() < 0.15 and _is_free(root, path) and not gone:
                 removed.append(path)
-        opaque = [path for path in made if _is_dir(top + path) and self._random.random() < 0.2]
+        opaque = [path for path in made if _is_dir(below(root, path)) and self._random.random() < 0.2]
         self._seen |= set(made)
         return pack(root, removed, opaque)
 
-    def _make_parents(self, top: bytes, path: bytes, made: list[bytes]) -> None:
-        for at in range(1, len(path)):
-            if path[at : at + 1] == b"/" and not _is_dir(top + path[:at]):
-                os.mkdir(top + path[:at])
-                made.append(path[:at])
+    def _make_parents(self, root: Path, path: bytes, made: list[bytes]) -> None:
+        for above in _above(path):
+            if not _is_dir(below(root, above)):
+                below(root, above).mkdir()
+                made.append(above)
 
-    def _make(self, top: bytes, path: bytes, files: list[bytes]) -> None:
-        where = top + path
-        makers: list[tuple[int, Callable[[], Any]]] = [
-            (
-                10,
-                lambda: self._file(
-                    where, self._random.randbytes(self._random.choice((1, 511, 512, 513, 70_000)))
-                ),
-            ),
-            (2, lambda: self._file(where, b"")),
-            (1, lambda: self._sparse(where)),
-            (5, lambda: os.mkdir(where)),
-            (5, lambda: os.symlink(self._random.choice(TARGETS), where)),
-            (6, lambda: os.link(top + self._random.choice(files), where, follow_symlinks=False)),
-            (1, lambda: os.mkfifo(where)),
-            (1, lambda: os.mknod(where, stat.S_IFCHR, os.makedev(4095, (1 << 20) - 1))),
-            (1, lambda: os.mknod(where, stat.S_IFBLK, os.makedev(1, self._random.randrange(1 << 20)))),
-        ]
+    def _make(self, root: Path, path: bytes, files: list[bytes]) -> None:
+        where, pick = below(root, path), self._random
         if os.path.lexists(where):
             raise FileExistsError
-        if not files:
-            del makers[5]
-        self._random.choices([make for _, make in makers], weights=[weight for weight, _ in makers])[0]()
+        content = pick.randbytes(pick.choice((1, 511, 512, 513, 70_000)))
+        target, block = os.fsdecode(pick.choice(TARGETS)), os.makedev(1, pick.randrange(1 << 20))
+        makers: list[tuple[int, Callable[[], Any]]] = [
+            (10, lambda: where.write_bytes(content)),
+            (2, where.touch),
+            (1, lambda: _sparse(where)),
+            (5, where.mkdir),
+            (5, lambda: where.symlink_to(target)),
+            (1, lambda: os.mkfifo(where)),
+            (1, lambda: os.mknod(where, stat.S_IFCHR, os.makedev(4095, (1 << 20) - 1))),
+            (1, lambda: os.mknod(where, stat.S_IFBLK, block)),
+        ]
+        if files:
+            same = below(root, pick.choice(files))
+            makers.append((6, lambda: os.link(same, where, follow_symlinks=False)))
+        pick.choices([make for _, make in makers], [weight for weight, _ in makers])[0]()
         if not _is_dir(where):
             files.append(path)
 
-    def _file(self, where: bytes, content: bytes) -> None:
-        with open(where, "xb") as file:
-            file.write(content)
-
-    def _sparse(self, where: bytes) -> None:
-        with open(where, "xb") as file:
-            file.truncate(3 << 20)
-            file.seek(1 << 20)
-            file.write(b"middle")
-
-    def _describe(self, where: bytes) -> None:
+    def _describe(self, where: Path) -> None:
         pick = self._random
-        mode = os.lstat(where).st_mode
+        mode = where.lstat().st_mode
         os.chown(where, pick.choice(OWNERS), pick.choice(OWNERS), follow_symlinks=False)
         if not stat.S_ISLNK(mode):
-            os.chmod(where, pick.choice((0o644, 0o755, 0o1777, 0o2750, 0o4711, 0, pick.randrange(0o10000))))
+            where.chmod(pick.choice((0o644, 0o755, 0o1777, 0o2750, 0o4711, 0, pick.randrange(0o10000))))
             if pick.random() < 0.1:
                 os.setxattr(where, ACCESS, acl(*GRANTS))
             if stat.S_ISDIR(mode) and pick.random() < 0.2:
@@ -243,24 +224,41 @@ class Grower:
         os.utime(where, ns=(0, when), follow_symlinks=False)
 
 
-def _is_dir(path: bytes) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
+def below(root: Path, path: bytes) -> Path:
+    return Path(os.fsdecode(os.fsencode(root) + path))
 
 
-def _is_free(top: bytes, path: bytes) -> bool:
-    """Whether nothing is at `path` below `top`, and nothing but directories above it."""
-    ends = [at for at in range(1, len(path)) if path[at : at + 1] == b"/"]
-    above = [top + path[:at] for at in ends if os.path.lexists(top + path[:at])]
-    return all(map(_is_dir, above)) and not os.path.lexists(top + path)
+def _above(path: bytes) -> Iterator[bytes]:
+    """The directories above, the outermost first."""
+    return (path[:at] for at in range(1, len(path)) if path[at : at + 1] == b"/")
+
+
+def _sparse(where: Path) -> None:
+    with where.open("xb") as file:
+        file.truncate(3 << 20)
+        file.seek(1 << 20)
+        file.write(b"middle")
+
+
+def _is_dir(path: Path) -> bool:
+    return not path.is_symlink() and path.is_dir()
+
+
+def _is_free(root: Path, path: bytes) -> bool:
+    """Whether nothing is at `path` below `root`, and nothing but directories above it."""
+    above = [below(root, each) for each in _above(path)]
+    return all(_is_dir(each) for each in above if os.path.lexists(each)) and not os.path.lexists(
+        below(root, path)
+    )
 
 
 def pack(root: Path, removed: Sequence[bytes] = (), opaque: Sequence[bytes] = ()) -> bytes:
     """The files below `root` as a layer that also removes and hides (OCI image-spec layer.md, "Whiteouts")."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
-        for above, folders, files in os.walk(os.fsencode(root)):
+        for above, folders, files in os.walk(root):
             for name in sorted(folders + files):
-                _pack_one(tar, os.path.join(above, name), root)
+                _pack_one(tar, Path(above, name), root)
         for path in removed:
             parent, _, name = path.rpartition(b"/")
             tar.addfile(tarfile.TarInfo(os.fsdecode(parent + b"/.wh." + name).lstrip("/")))
@@ -269,19 +267,17 @@ def pack(root: Path, removed: Sequence[bytes] = (), opaque: Sequence[bytes] = ()
     return out.getvalue()
 
 
-def _pack_one(tar: tarfile.TarFile, path: bytes, root: Path) -> None:
-    info = tar.gettarinfo(os.fsdecode(path), os.path.relpath(os.fsdecode(path), root))
-    if info is None:  # a socket
-        return
+def _pack_one(tar: tarfile.TarFile, path: Path, root: Path) -> None:
+    info = tar.gettarinfo(str(path), str(path.relative_to(root)))
     info.uname = info.gname = ""
     for key in os.listxattr(path, follow_symlinks=False):
         value = os.getxattr(path, key, follow_symlinks=False)
         info.pax_headers[f"SCHILY.xattr.{key}"] = value.decode("utf-8", "surrogateescape")
-    when = os.lstat(path).st_mtime_ns
+    when = path.lstat().st_mtime_ns
     info.mtime = 0
     info.pax_headers["mtime"] = f"{'-' if when < 0 else ''}{abs(when) // 10**9}.{abs(when) % 10**9:09}"
     if info.isreg():
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             tar.addfile(info, file)
     else:
         tar.addfile(info)

@@ -4,14 +4,16 @@ import gzip
 import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from slimtrace import store
+from slimtrace.codec import encode
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Answers, Capture
@@ -33,6 +35,9 @@ from slimtrace.facts.image import HistoryEntry, Image
 from slimtrace.facts.tree import Entry, FileTree, Kind
 
 ODD = paths.decode(b"/\xff\n\xf0\x9f\x98\x80\xed\xa0\x80")
+
+
+ROOT = Entry("/", Kind.DIR)
 
 
 def capture() -> Capture:
@@ -114,6 +119,42 @@ def test_any_trace_comes_back(
     shutil.rmtree(folder)
 
 
+paths_of_any = st.lists(any_text.filter(lambda name: "\0" not in name), min_size=1).map("/".join)
+ENTRIES = st.builds(
+    Entry,
+    path=paths_of_any,
+    kind=st.sampled_from(Kind),
+    mode=st.just(0o644) | NUMBERS,
+    uid=NUMBERS,
+    gid=NUMBERS,
+    size=NUMBERS,
+    mtime_ns=NUMBERS,
+    target=any_text,
+    inode=NUMBERS,
+    major=NUMBERS,
+    minor=NUMBERS,
+)
+
+
+@given(entry=ENTRIES)
+@example(entry=Entry("/", Kind.DIR, minor=1))
+def test_a_line_of_the_tree_is_what_the_codec_makes_of_an_entry(entry: Entry) -> None:
+    assert store.entry_line(entry) == json.dumps(encode(entry), separators=(",", ":")) + "\n"
+
+
+def test_a_large_tree_is_packed_in_pieces() -> None:
+    """Beside the result there is never more than a few thousand of its lines."""
+    many = {f"/{number}": Entry(f"/{number}", Kind.FILE, size=number) for number in range(100_000)}
+    large = Capture(Image("i", "r"), FileTree({"/": ROOT} | many), Trace(), Answers())
+    tracemalloc.start()
+    packed = store.pack(large)["tree.jsonl.gz"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    lines = gzip.decompress(packed)
+    assert lines.count(b"\n") == 100_001
+    assert peak - len(packed) < len(lines) // 4
+
+
 def refuses(folder: Path) -> None:
     with pytest.raises(SlimtraceError) as caught:
         store.load(folder)
@@ -183,7 +224,12 @@ def _bomb(folder: Path) -> None:
             file.write(bytes(1 << 24))
 
 
-ROOT = Entry("/", Kind.DIR)
+def _long_tree(folder: Path) -> None:
+    """A tree of more lines than are read: a few, and each of them too long for so many."""
+    with gzip.open(folder / "tree.jsonl.gz", "wb", compresslevel=1) as file:
+        for number in range(store.LIMIT // (1 << 17) + 2):
+            line = json.dumps({"path": f"/{number}", "kind": "dir", "padding": "x" * ((1 << 17) - 100)})
+            file.write((line if number else '{"path":"/","kind":"dir"}').encode() + b"\n")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +248,8 @@ ROOT = Entry("/", Kind.DIR)
         pytest.param(_tree_of(ROOT, Entry("/a", Kind.FILE), Entry("/a/b", Kind.FILE)), id="a file in a file"),
         pytest.param(_tree_of(ROOT, Entry("/..", Kind.DIR)), id="a path that climbs"),
         pytest.param(_tree_of(ROOT, ROOT), id="a path twice"),
+        pytest.param(_tree_of(ROOT, Entry("/" + "a" * store.LINE_LIMIT, Kind.FILE)), id="a line without end"),
+        pytest.param(_long_tree, id="a decompression bomb of lines"),
         pytest.param(_tree_of(ROOT, Entry("a", Kind.FILE)), id="a relative path"),
     ],
 )
