@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from slimtrace.facts import paths
 from slimtrace.facts.capture import HEAD_BYTES, Contents
 from slimtrace.facts.elf import MAGIC
+from slimtrace.facts.sources import shell
 from slimtrace.facts.tree import FileTree, Kind
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # the engine's, without ENV PATH
 MAX_DEPTH = 5  # exec_binprm gives up with ELOOP when the fifth interpreter is a script again
 SHELL = "/bin/sh"  # what execvp(3) runs a file with that the kernel answers ENOEXEC for (_PATH_BSHELL)
 _BLANK = b" \t"
-# Words of the shell's grammar after which a command begins, or which are none themselves (POSIX XCU 2.4).
-_KEYWORDS = frozenset(("if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec", "time"))
-_SEPARATORS = frozenset((";", "&", "&&", "|", "||", "(", ")", "|&", ";;"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +121,6 @@ def interpreters(
 
 
 def commands(text: str) -> tuple[str, ...]:
-    """The first word of each simple command in the shell text `text`, in order: for the one line of a shell
-    form ENTRYPOINT, CMD or HEALTHCHECK. Assignments before a command are passed over."""
-    lexer = shlex.shlex(text.replace("\n", ";"), posix=True, punctuation_chars=";&|()")
-    lexer.whitespace_split = True
-    found = []
-    first = True
-    try:
-        for word in lexer:
-            if word in _SEPARATORS or word in _KEYWORDS:
-                first = True
-            elif first and not ("=" in word and word.partition("=")[0].isidentifier()):
-                found.append(word)
-                first = False
-    except ValueError:  # an unclosed quote: what came before it stands
-        pass
-    return tuple(found)
+    """The programs that the shell text `text` runs, in order: for the one line of a shell form ENTRYPOINT, CMD
+    or HEALTHCHECK. What the shell does itself is passed over."""
+    return tuple(shell.programs(text))
