@@ -19,6 +19,7 @@ from slimtrace.reason.system.openssl import OpenSsl
 from slimtrace.reason.system.pam import Pam
 from slimtrace.reason.system.terminfo import Terminfo
 from slimtrace.reason.system.timezone import Timezone
+from slimtrace.reason.languages.perl import PerlFinder
 from slimtrace.reason.languages.python import PythonFinder
 from slimtrace.reason.languages.shell import ShellFinder
 
@@ -46,6 +47,7 @@ MAKERS: Mapping[str, Maker] = {
     "openssl": OpenSsl,
     "pam": Pam,
     "python": PythonFinder,
+    "perl": PerlFinder,
     "shell": ShellFinder,
 }
 

@@ -7,7 +7,7 @@ Kinds of mention:
 - ``member``: what may be a module or something in one: ``a.b`` of ``from a import b``, or of ``a.b`` where ``a``
   is imported (modules that a package loads on attribute access, PEP 562).
 - ``children``: ``a.b.`` of ``import_module("a.b." + name)``: any of the modules in that package.
-- ``implied``: a module that C code imports for a call that is named (``strptime`` and _strptime).
+- ``implied``: a module that a call which is named imports by itself, such as _strptime for ``strptime``.
 - ``data``: a file relative to the directory of the source, or after ``package:`` to that of the package. Computed:
   it goes on with something that only a run would tell.
 - ``literal``: a string that could be a file's or a dotted name.
@@ -41,6 +41,7 @@ _IMPLIED = {
     "getaddrinfo": "encodings.idna",
     "gethostbyname": "encodings.idna",
     "create_connection": "encodings.idna",
+    "popen": "subprocess",  # os.popen imports it itself
 }
 # None of these loads a module of its own when an attribute is asked for.
 _PLAIN = sys.stdlib_module_names - {"concurrent", "importlib"}

@@ -54,7 +54,7 @@ _TOOLS = frozenset(
     pytest readline rlcompleter setuptools test testing tests tkinter turtle unittest venv webbrowser wheel
     """.split()
 )
-_TOOL_FILES = ("/werkzeug/debug/__init__.py", "/_reloader.py", "/autoreload.py", "/shell_completion.py")
+_TOOL_FILES = ("/_reloader.py", "/autoreload.py", "/shell_completion.py")
 # Built into the interpreter since 3.11 (Python/frozen.c): no file is read for them.
 _FROZEN = frozenset(
     """
@@ -62,6 +62,7 @@ _FROZEN = frozenset(
     importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport
     """.split()
 )
+_FRAMEWORKS = frozenset("bottle django fastapi flask jinja2 quart sanic starlette tornado aiohttp".split())
 _BUILT_IN = frozenset(("utf_8", "latin_1", "iso8859_1"))  # Objects/unicodeobject.c knows these by itself
 MAX_CHILDREN = 64  # modules of one package, any of which may be imported
 _STANDARD = sys.stdlib_module_names | set(sys.builtin_module_names)
@@ -194,8 +195,19 @@ class _Reading:
             return
         yield from self._claims(module, mention)
         yield from self._behind(name, mention)
-        if self._part is Part.APPLICATION and module.file and self._layout.part(module.file) is Part.STANDARD:
+        if self._near and name.partition(".")[0] in _FRAMEWORKS and mention.kind != "member":
+            yield from self._folders(mention)
+        # Every program names os; what its one function of the kind takes is `implied`.
+        standard = module.file and name != "os" and self._layout.part(module.file) is Part.STANDARD
+        if standard and self._part is Part.APPLICATION:
             yield from self._within(module.file)
+
+    def _folders(self, mention: Mention) -> Iterator[Claim | Doubt]:
+        """What a web framework looks up by a name that it gets: the source's templates and static files."""
+        files, whole = self._data.folders(self._source)
+        yield from self._files(mention, files)
+        if not whole:
+            yield _doubt("python-data", self._source, mention.line, "has too many templates or static files to keep all")
 
     @staticmethod
     def _is_aside(name: str, file: str) -> bool:
