@@ -81,6 +81,15 @@ def env_program(argument: str) -> str | None:
     return None
 
 
+def language(head: bytes) -> str:
+    """The name of the interpreter in a script's ``#!`` line, the one that ``env`` runs; "" for no script."""
+    line = shebang(head)
+    if line is None:
+        return ""
+    name = paths.name(line.interpreter)
+    return paths.name(env_program(line.argument) or "") if name == "env" else name
+
+
 def find_program(tree: FileTree, name: str, search: str = DEFAULT_PATH, base: str = "/") -> str | None:
     """The path at which execvp(3) would find `name`, not yet resolved: with a slash relative to `base`, else
     in the directories of `search`; it leads to a regular file with an execute bit. None where none does."""

@@ -11,7 +11,8 @@ Kinds of mention:
 - ``codec``: the encoding's name of Encode's encode and decode, or of ``:encoding(…)``.
 - ``unicode``: the property of ``\\p{…}``, or ``N`` for a named character.
 
-Perl cannot be parsed without running it; this reads lines, without POD, here-documents and what follows __END__.
+Perl cannot be parsed without running it; this reads lines, without POD, here-documents and what follows
+__END__.
 """
 
 import re
@@ -132,7 +133,7 @@ def _of_use(line: int, module: str, rest: str) -> Iterator[Mention]:
             break
     elif module == "lib":
         for found in _TEXTS.finditer(rest):
-            for text in (found[3].split() if found[3] else [found[1] or found[2] or ""]):
+            for text in found[3].split() if found[3] else [found[1] or found[2] or ""]:
                 place = _BESIDE.sub("@", text, count=1)
                 if place and "$" not in place:
                     yield Mention("lib", place, line)
@@ -140,7 +141,7 @@ def _of_use(line: int, module: str, rest: str) -> Iterator[Mention]:
 
 def _names(rest: str) -> Iterator[str]:
     for found in _NAMES.finditer(rest):
-        for name in (found[2].split() if found[2] else (found[1] or found[3],)):
+        for name in found[2].split() if found[2] else (found[1] or found[3],):
             if name and re.fullmatch(_MODULE, name):
                 yield _name(name)
 

@@ -4,19 +4,19 @@ Kinds of mention:
 
 - ``import``: a module, dotted; relative ones keep their leading dots. Computed: the argument of import_module.
 - ``attempt``: the same where the code lives without it: in a ``try`` or under an ``if``.
-- ``member``: what may be a module or something in one: ``a.b`` of ``from a import b``, or of ``a.b`` where ``a``
-  is imported (modules that a package loads on attribute access, PEP 562).
+- ``member``: what may be a module or something in one: ``a.b`` of ``from a import b``, or of ``a.b`` where
+  ``a`` is imported (modules that a package loads on attribute access, PEP 562).
 - ``children``: ``a.b.`` of ``import_module("a.b." + name)``: any of the modules in that package.
 - ``implied``: a module that a call which is named imports by itself, such as _strptime for ``strptime``.
-- ``data``: a file relative to the directory of the source, or after ``package:`` to that of the package. Computed:
-  it goes on with something that only a run would tell.
+- ``data``: a file relative to the directory of the source, or after ``package:`` to that of the package.
+  Computed: it goes on with something that only a run would tell.
 - ``literal``: a string that could be a file's or a dotted name.
 - ``async``: a coroutine is defined here; `name` is empty.
 - ``codec``, ``distribution``, ``entry-points``, ``zone``: the names given to codecs, importlib.metadata and
   zoneinfo; ``.`` is the distribution of the source itself. Computed: any.
 
-`lazy` are those in functions and under ``if __name__ == "__main__"``. What stands under TYPE_CHECKING or a test for
-another platform is left out. Source that this Python cannot parse is read line by line (sources/pythonlines.py).
+`lazy` are those in functions and under ``if __name__ == "__main__"``. What stands under TYPE_CHECKING or a test
+for another platform is left out. Source that this Python cannot parse is read line by line (pythonlines.py).
 """
 
 import ast
@@ -46,18 +46,16 @@ _IMPLIED = {
 # None of these loads a module of its own when an attribute is asked for.
 _PLAIN = sys.stdlib_module_names - {"concurrent", "importlib"}
 _IMPORTERS = frozenset(("import_module", "__import__", "import_string", "import_from_string", "LazyImport"))
-_READERS = frozenset(
-    """
-    get_data open_text read_text open_binary read_binary contents is_resource resource_string resource_stream
-    resource_filename resource_listdir resource_exists PackageLoader
-    """.split()
-)
+_READERS_WORDS = """
+get_data open_text read_text open_binary read_binary contents is_resource resource_string resource_stream
+resource_filename resource_listdir resource_exists PackageLoader
+"""
+_READERS = frozenset(_READERS_WORDS.split())
 _DISTRIBUTIONS = frozenset(("version", "distribution", "metadata", "requires", "get_distribution"))
-_CODECS = frozenset(
-    """
-    encode decode lookup getencoder getdecoder getreader getwriter getincrementaldecoder getincrementalencoder
-    """.split()
-)
+_CODECS_WORDS = """
+encode decode lookup getencoder getdecoder getreader getwriter getincrementaldecoder getincrementalencoder
+"""
+_CODECS = frozenset(_CODECS_WORDS.split())
 _LITERAL = re.compile(r"[A-Za-z0-9_.@+/-]{3,200}")
 _NUMBER = re.compile(r"[\d.]+")
 _FOLDERS = frozenset(("template_folder", "static_folder", "template_name", "directory", "searchpath"))
@@ -67,12 +65,12 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
 def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
     """What the source open as `stream` names, in the order of its lines."""
     source = stream.read(SOURCE_LIMIT)
-    cookie = next((found[1] for line in source.split(b"\n", 2)[:2] if (found := _COOKIE.match(line))), b"")
     found = _parsed(source)
     if found is None:
-        found = pythonlines.mentions(source.decode("utf-8", "replace"))
-    if cookie:
-        found = (Mention("codec", cookie.decode("ascii"), 1), *found)
+        found = tuple(pythonlines.mentions(source.decode("utf-8", "replace")))
+    for line in source.split(b"\n", 2)[:2]:
+        if cookie := _COOKIE.match(line):
+            found = (Mention("codec", cookie[1].decode("ascii"), 1), *found)
     return tuple(sorted(dict.fromkeys(found), key=lambda one: one.line))
 
 
@@ -82,10 +80,9 @@ def _parsed(source: bytes) -> tuple[Mention, ...] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            return tuple(_Reader(ast.parse(source)).read())
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
-    return tuple(_Reader(tree).read())
 
 
 def _is_harmless(source: bytes) -> bool:
@@ -122,7 +119,7 @@ class _Reader:
                     line = getattr(node, "lineno", 0)
                     yield Mention(kind, name, line, branch.lazy, computed)
             # Of a path that is understood, its parts are not told again.
-            within = within or isinstance(node, ast.expr) and self._places.of(node) is not None
+            within = within or (isinstance(node, ast.expr) and self._places.of(node) is not None)
             todo += [(child, below, within) for child, below in reversed(list(branches(node, branch)))]
 
     def _bind(self) -> None:
@@ -205,7 +202,7 @@ class _Reader:
         origin = self._bound.get(name, "")
         if isinstance(node.func, ast.Attribute):
             value = node.func.value
-            parts = []
+            parts: list[str] = []
             while isinstance(value, ast.Attribute) and len(parts) < 4:
                 parts.append(value.attr)
                 value = value.value
@@ -213,7 +210,11 @@ class _Reader:
             origin = ".".join((root, *reversed(parts)))
         if "metadata" in origin or "pkg_resources" in origin:
             own = isinstance(first, ast.Name) and first.id in OWN_NAMES
-            yield "distribution", "." if own else first.value if is_text(first) else "", not (own or is_text(first))
+            yield (
+                "distribution",
+                "." if own else first.value if is_text(first) else "",
+                not (own or is_text(first)),
+            )
 
 
 def _member(node: ast.ImportFrom, name: str) -> str:
@@ -249,7 +250,7 @@ def _module(first: ast.expr, node: ast.Call, imported: str) -> tuple[str, str, b
 
 
 def _beginning(node: ast.expr) -> tuple[str, bool]:
-    """The literal beginning of a string, and whether that is all. The module's own name is ``""`` before a dot."""
+    """The literal beginning of a string, and whether that is all. The module's own name counts as nothing."""
     match node:
         case ast.Constant(value=str(text)):
             return text, True

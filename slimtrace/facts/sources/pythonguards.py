@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 # TYPE_CHECKING, and the names that are customary for "this is Windows", "this is Python 2".
-_FALSE = frozenset(
-    """
-    TYPE_CHECKING WIN WINDOWS IS_WIN IS_WINDOWS ON_WINDOWS MSWINDOWS _mswindows is_windows _is_windows is_win
-    _IS_WINDOWS _WINDOWS _WIN CYGWIN IS_CYGWIN DARWIN MACOS IS_MACOS is_macos PY2 _PY2 IS_PY2 is_py2
-    """.split()
-)
+_FALSE_WORDS = """
+TYPE_CHECKING WIN WINDOWS IS_WIN IS_WINDOWS ON_WINDOWS MSWINDOWS _mswindows is_windows _is_windows is_win
+_IS_WINDOWS _WINDOWS _WIN CYGWIN IS_CYGWIN DARWIN MACOS IS_MACOS is_macos PY2 _PY2 IS_PY2 is_py2
+"""
+_FALSE = frozenset(_FALSE_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,9 @@ def _verdict(test: ast.expr) -> bool | None:
             return None if found is None else not found
         case ast.Compare(left=left, ops=[operator], comparators=[right]):
             return _compared(_platform(left), operator, right)
-        case ast.Call(func=ast.Attribute(value=value, attr="startswith"), args=[ast.Constant(value=str(begin))]):
+        case ast.Call(
+            func=ast.Attribute(value=value, attr="startswith"), args=[ast.Constant(value=str(begin))]
+        ):
             of = _platform(value)
             return None if not of else of.startswith(begin)
     return None

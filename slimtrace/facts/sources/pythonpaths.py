@@ -12,7 +12,9 @@ from typing import TypeGuard
 
 MAX_DEPTH = 16  # of one expression; deeper ones are not understood
 MAX_CHARS = 1024
-_SAME = frozenset(("abspath", "realpath", "normpath", "Path", "PurePath", "PosixPath", "str", "fspath", "as_file"))
+_SAME = frozenset(
+    ("abspath", "realpath", "normpath", "Path", "PurePath", "PosixPath", "str", "fspath", "as_file")
+)
 _METHODS = frozenset(("resolve", "absolute", "as_posix", "expanduser", "__str__"))
 _FORMS = (ast.Name, ast.Attribute, ast.Subscript, ast.BinOp, ast.JoinedStr, ast.Call)
 OWN_NAMES = frozenset(("__name__", "__package__", "__spec__"))
@@ -85,7 +87,9 @@ class Places:
                 return found.up() if found else None
             case ast.Subscript(value=ast.Name(id="__path__")):
                 return Place(".")
-            case ast.Subscript(value=ast.Attribute(value=value, attr="parents"), slice=ast.Constant(value=int(by))):
+            case ast.Subscript(
+                value=ast.Attribute(value=value, attr="parents"), slice=ast.Constant(value=int(by))
+            ):
                 found = self.of(value, depth + 1)
                 for _ in range(min(max(by, 0), MAX_DEPTH) + 1):
                     found = found.up() if found else None

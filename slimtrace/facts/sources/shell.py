@@ -2,10 +2,12 @@
 
 Kinds of mention:
 
-- ``command``: the first word of a simple command, or of one that another command runs (exec, env, xargs, gosu…),
-  or in the text of a trap, an eval or a ``sh -c``. Neither a function of this file nor a built-in command.
+- ``command``: the first word of a simple command, or of one that another command runs (exec, env, xargs,
+  gosu…), or in the text of a trap, an eval or a ``sh -c``. No function of this file, no built-in command.
 - ``source``: the file of ``.`` or ``source``.
-- ``file``: a word that is an absolute path, or the one after ``=`` in an option.
+- ``file``: a word that is an absolute path, or the one after ``=`` in an option; a relative one that ends as
+  scripts and settings do.
+- ``module``: what a Python is started with by ``-m``.
 - ``output``: an absolute path to which output is redirected.
 - ``variable``: ``NAME=value`` as it is assigned, the value a literal or with expansions.
 
@@ -33,14 +35,13 @@ from slimtrace.facts.sources.shellsyntax import (
 
 MAX_WITHIN = 5  # a trap in an eval in a sh -c…
 
-_BUILTINS = frozenset(
-    """
-    . : [ [[ alias bg bind break builtin caller cd chdir command compgen complete compopt continue declare dirs
-    disown echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout
-    mapfile popd printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap
-    true type typeset ulimit umask unalias unset wait
-    """.split()
-)
+_BUILTINS_WORDS = """
+. : [ [[ alias bg bind break builtin caller cd chdir command compgen complete compopt continue declare dirs
+disown echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout
+mapfile popd printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap
+true type typeset ulimit umask unalias unset wait
+"""
+_BUILTINS = frozenset(_BUILTINS_WORDS.split())
 # Commands whose operand is a command: the options that take a value of their own, and how many operands come
 # before it. From their manual pages: env(1), xargs(1), nice(1), timeout(1), setpriv(1), chroot(8), flock(1)…;
 # su-exec and gosu take a user first (their README).
@@ -67,7 +68,8 @@ _WRAPPERS: dict[str, tuple[str, int]] = {
     "tini": ("-p -e", 0),
     "dumb-init": ("-r", 0),
     "setpriv": (
-        "--reuid --regid --ruid --euid --rgid --egid --groups --bounding-set --inh-caps --ambient-caps --pdeathsig",
+        "--reuid --regid --ruid --euid --rgid --egid --groups --bounding-set --inh-caps --ambient-caps "
+        "--pdeathsig",
         0,
     ),
     "setarch": ("", 1),
@@ -78,7 +80,12 @@ _WRAPPERS: dict[str, tuple[str, int]] = {
 _INSIDE_SHELL = frozenset(("command", "builtin", "exec", "time"))
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "zsh", "su", "runuser"))
 _ABSOLUTE = re.compile(r"/[\w.@%+,:~/$(){}-]*")
-_OPTION_PATH = re.compile(r"-[\w-]*=?(/.*)")
+_RELATIVE = re.compile(
+    r"(?:[\w@%+-][\w@%.+-]*/|\.{1,2}/)*[\w@%+-][\w@%.+-]*"
+    r"\.(?:py|pl|rb|js|mjs|cjs|php|jar|sh|bash|sql|conf|cfg|cnf|ini|toml|ya?ml|json|xml|lua|env|properties|ru)"
+)
+_PYTHON = re.compile(r"python[\d.]*")
+_OPTION_PATH = re.compile(r"-[\w-]*=?(/.*)", re.DOTALL)
 
 
 def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
@@ -174,6 +181,12 @@ class _Reader:
                 self._read_code(word, depth)
         elif name in _SHELLS:
             self._read_shell(rest, depth)
+        elif _PYTHON.fullmatch(name):
+            for at, word in enumerate(rest[:-1]):
+                if word.text == "-m" and not rest[at + 1].computed:
+                    self._add("module", rest[at + 1])
+                if not word.text.startswith("-"):
+                    break
         elif name == "find":
             for at, word in enumerate(rest[:-1]):
                 if word.text in ("-exec", "-execdir", "-ok", "-okdir"):
@@ -205,6 +218,9 @@ class _Reader:
             text = option[1]
         elif "=" in text and starts_with_assignment(text):
             text = text.partition("=")[2]
+        if not word.computed and len(text) < 500 and _RELATIVE.fullmatch(text):
+            self._add(kind, word, text)
+            return
         if not text.startswith(("/", "$")) or len(text) < 2 or text.startswith("/dev/"):
             return
         if (text[0] == "/" and _ABSOLUTE.fullmatch(text)) or (word.computed and "/" in text):

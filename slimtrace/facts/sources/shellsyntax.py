@@ -1,7 +1,7 @@
 """The grammar of shell scripts, as far as it takes to tell commands from the rest (POSIX XCU 2, "Shell Command
 Language", with bash's additions: ``[[``, arrays, ``$'…'``, ``<(…)``, ``<<<``, ``function``).
 
-No shell's parser is complete for all of them; this one never fails: what it cannot make sense of it passes over.
+No shell's parser is complete for all of them; this one never fails: what makes no sense it passes over.
 Nesting is kept on a list, not on Python's own stack, and no character is looked at more than a few times.
 """
 
@@ -58,7 +58,10 @@ class Document:
 Item = Command | Redirect | Function | Document
 
 # Reserved words after which a command begins, or which are none themselves (XCU 2.4; bash: time, coproc).
-_RESERVED = frozenset("if then elif else fi while until do done ! { } time coproc".split())
+_RESERVED_WORDS = """
+if then elif else fi while until do done ! { } time coproc
+"""
+_RESERVED = frozenset(_RESERVED_WORDS.split())
 _PLAIN = re.compile(r"[^\s\\'\"`$;&|()<>#]+")
 _IN_QUOTES = re.compile(r"[^\"\\$`]+")
 _IN_BRACES = re.compile(r"[^}\"'\\$`]+")

@@ -1,12 +1,12 @@
 """Perl: the modules that code in use requires later or rarely, with their shared objects.
 
 Sources: perlfunc(1) require (how @INC is searched), perlrun(1) (PERL5LIB), XSLoader(3) and DynaLoader(3)
-(``auto/A/B/B.so``), AutoLoader(3) (``auto/A/B/*.al``), Encode::Config (which module has which encoding). @INC is
-told from where the interpreter looked for the modules that every program has; Debian's order is that of its
+(``auto/A/B/B.so``), AutoLoader(3) (``auto/A/B/*.al``), Encode::Config (which module has which encoding). @INC
+is told from where the interpreter looked for the modules that every program has; Debian's order is that of its
 perl's ``perl -V``.
 
-Of the application and of installed modules everything is followed, of perl's own library what compiling a module
-takes.
+Of the application and of installed modules everything is followed, of perl's own library what compiling a
+module takes.
 """
 
 import re
@@ -26,10 +26,27 @@ _SOURCES = (".pm", ".pl", ".ph", ".t", ".cgi", ".al")
 # Modules at the top of @INC that nearly every program loads: where they were looked for, @INC is.
 _COMMON = frozenset(
     f"{name}.pm"
-    for name in "strict warnings utf8 vars constant lib base parent feature overload integer Exporter Carp Config".split()
+    for name in [
+        "strict",
+        "warnings",
+        "utf8",
+        "vars",
+        "constant",
+        "lib",
+        "base",
+        "parent",
+        "feature",
+        "overload",
+        "integer",
+        "Exporter",
+        "Carp",
+        "Config",
+    ]
 )
 _STANDARD = re.compile(r".*/(?:perl-base|perl/5[.\d]*|perl5/5[.\d]*(?:/[^/]*-[^/]*)?|perl5/core_perl)")
-_INSTALLED = re.compile(r".*/(?:perl5|perl5/5[.\d]*|(?:site|vendor)_perl(?:/.*)?|local/(?:lib|share)/.*perl/5[.\d]*)")
+_INSTALLED = re.compile(
+    r".*/(?:perl5|perl5/5[.\d]*|(?:site|vendor)_perl(?:/.*)?|local/(?:lib|share)/.*perl/5[.\d]*)"
+)
 _ORDER = ("/etc/perl", "/usr/local/lib", "/usr/local/share", "/perl5", "/perl-base", "/usr/lib", "/usr/share")
 # Encode::Config, %ExtModule: what an encoding's name begins with, and the module that has it.
 _ENCODINGS = (
@@ -109,8 +126,7 @@ class PerlFinder:
     def _is_source(self, path: str) -> bool:
         if path.endswith(_SOURCES) or path in self._scripts:
             return True
-        line = scripts.shebang(self._contents.head(path) or b"")
-        return line is not None and _PERL.fullmatch(paths.name(line.interpreter)) is not None
+        return _PERL.fullmatch(scripts.language(self._contents.head(path) or b"")) is not None
 
     def _add_root(self, path: str, place: str) -> None:
         place = paths.join(paths.parent(path), place[1:].lstrip("/")) if place[:1] == "@" else place

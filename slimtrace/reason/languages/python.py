@@ -1,15 +1,16 @@
-"""Python: the modules that code in use imports later or rarely, the data beside it, its distributions' metadata.
+"""Python: the modules that code in use imports later or rarely, the data beside it, metadata of distributions.
 
 Of the application and of installed packages every import is followed, those in functions too. Of the standard
-library, whose functions import each other far and wide (``pydoc``, ``tkinter``, ``unittest``), only what loading
-a module takes; and what its functions import where the application itself names that module.
+library, whose functions import each other far and wide (``pydoc``, ``tkinter``, ``unittest``), only what
+loading a module takes; and what its functions import where the application itself names that module.
 
-Kept is a module's source: of what was loaded the bytecode is in the trace; what is only named can do without, at
-the price of being compiled when it is imported, and half as large.
+Kept is a module's source: of what was loaded the bytecode is in the trace; what is only named can do without,
+at the price of being compiled when it is imported, and the image is smaller for it.
 """
 
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 
@@ -19,26 +20,40 @@ from slimtrace.facts.events import Doubt
 from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.selection import Why
 from slimtrace.facts.tree import Kind
+from slimtrace.reason import scripts
 from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.languages.pythondata import Data
 from slimtrace.reason.languages.pythondists import Distributions
-from slimtrace.reason.languages.pythonlayout import Layout, Module, Part, source_of
+from slimtrace.reason.languages.pythonlayout import Layout, Module, Part, is_python, source_of
+from slimtrace.reason.languages.shell import SHELLS
 
 _IMPORTS = frozenset(("import", "attempt", "member", "implied"))
-# What C code or a computed import of the standard library loads with the module on the left, or on its first use.
+_FAR = _IMPORTS | {"children", "literal"}  # what functions of code that is not near are not asked for
+# What C code or a computed import of the standard library loads with the module on the left or its first use.
 _BEHIND = {
     "asyncio": ("concurrent.futures.thread",),  # asyncio/base_events.py, run_in_executor
     "concurrent.futures.ThreadPoolExecutor": ("concurrent.futures.thread",),  # its __getattr__
     "concurrent.futures.ProcessPoolExecutor": ("concurrent.futures.process", "multiprocessing.popen_fork"),
     "dbm": ("dbm.gnu", "dbm.ndbm", "dbm.dumb"),  # dbm/__init__.py, _names
     "decimal": ("numbers", "collections"),  # Modules/_decimal/_decimal.c, PyInit__decimal
+    "encodings.idna": ("encodings.punycode",),
     "http.client": ("encodings.idna",),  # Modules/socketmodule.c, socket_getaddrinfo
+    "email": ("email.parser",),  # email/__init__.py, message_from_string
+    "importlib.metadata": ("email.parser",),
+    "importlib.resources": ("importlib.readers",),  # importlib/_bootstrap_external.py, get_resource_reader
     "pickle": ("copyreg", "_compat_pickle"),  # Modules/_pickle.c, _Pickle_InitState
     "sqlite3": ("sqlite3.dump",),  # Modules/_sqlite/connection.c
     "xml.dom.minidom": ("xml.dom.expatbuilder",),
     "xml.etree.ElementTree": ("copy", "xml.etree.ElementPath"),  # Modules/_elementtree.c, PyInit__elementtree
     "xml.sax": ("xml.sax.expatreader",),  # xml/sax/__init__.py, default_parser_list
-    "zoneinfo": ("weakref", "zoneinfo._tzpath", "zoneinfo._common", "importlib.resources", "tzdata.zoneinfo"),
+    "zoneinfo": (
+        "weakref",
+        "zoneinfo._tzpath",
+        "zoneinfo._common",
+        "importlib.resources",
+        "sysconfig",
+        "tzdata.zoneinfo",
+    ),
 }
 # The same for what only code that is near may make use of: multiprocessing/context.py.
 _BEHIND_NEAR = {
@@ -47,22 +62,26 @@ _BEHIND_NEAR = {
         for name in ("connection", "pool", "popen_fork", "queues", "resource_tracker", "spawn", "synchronize")
     ),
 }
+# Modules of whose functions it is known what takes what: `implied`, and the above.
+_SPARSE = ("os", "concurrent.futures")
 # What functions of libraries start for a developer or a person at a terminal: not what a service does.
-_TOOLS = frozenset(
-    """
-    IPython bdb cmd code conftest curses distutils doctest ensurepip idlelib lib2to3 pdb pip pkg_resources profile pydoc pydoc_data
-    pytest readline rlcompleter setuptools test testing tests tkinter turtle unittest venv webbrowser wheel
-    """.split()
-)
+_TOOLS_WORDS = """
+IPython bdb cmd code conftest curses distutils doctest ensurepip idlelib lib2to3 pdb pip pkg_resources
+profile pydoc pydoc_data pytest readline rlcompleter setuptools test testing tests tkinter turtle unittest
+venv webbrowser wheel
+"""
+_TOOLS = frozenset(_TOOLS_WORDS.split())
 _TOOL_FILES = ("/_reloader.py", "/autoreload.py", "/shell_completion.py")
 # Built into the interpreter since 3.11 (Python/frozen.c): no file is read for them.
-_FROZEN = frozenset(
-    """
-    _collections_abc _sitebuiltins abc codecs genericpath importlib._bootstrap importlib._bootstrap_external
-    importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport
-    """.split()
-)
-_FRAMEWORKS = frozenset("bottle django fastapi flask jinja2 quart sanic starlette tornado aiohttp".split())
+_FROZEN_WORDS = """
+_collections_abc _sitebuiltins abc codecs genericpath importlib._bootstrap importlib._bootstrap_external
+importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport
+"""
+_FROZEN = frozenset(_FROZEN_WORDS.split())
+_FRAMEWORKS_WORDS = """
+bottle django fastapi flask jinja2 quart sanic starlette tornado aiohttp
+"""
+_FRAMEWORKS = frozenset(_FRAMEWORKS_WORDS.split())
 _BUILT_IN = frozenset(("utf_8", "latin_1", "iso8859_1"))  # Objects/unicodeobject.c knows these by itself
 MAX_CHILDREN = 64  # modules of one package, any of which may be imported
 _STANDARD = sys.stdlib_module_names | set(sys.builtin_module_names)
@@ -93,7 +112,12 @@ class PythonFinder:
     def found(self, path: str) -> Iterator[Claim | Doubt]:
         """What the Python source at `path`, or the one of the bytecode there, names."""
         source = source_of(path)
-        if not self.layout.used or source in self._done or not self._is_source(source):
+        if not self.layout.used or source in self._done:
+            return
+        language = self._language(source)
+        if language in SHELLS:
+            yield from self._started(path)
+        if not is_python(language):
             return
         self._done.add(source)
         if source not in self.tree:
@@ -108,8 +132,18 @@ class PythonFinder:
             # What was read before as being far has its functions read now.
             todo += sorted(file for file in reading.nearer if file in self._done)
 
-    def _is_source(self, path: str) -> bool:
-        return path.endswith((".py", ".pyc")) or path in self.layout.scripts
+    def _language(self, path: str) -> str:
+        if path.endswith((".py", ".pyc")) or path in self.layout.scripts:
+            return "python"
+        return scripts.language(self.contents.head(path) or b"")
+
+    def _started(self, path: str) -> Iterator[Claim | Doubt]:
+        """The modules that the shell script at `path` starts by ``python -m``."""
+        reading = _Reading(self, path, path)
+        for mention in self.contents.mentions(path, Language.SHELL):
+            if mention.kind == "module":
+                for name in (mention.name, f"{mention.name}.__main__"):
+                    yield from reading.module(replace(mention, kind="attempt", name=name))
 
 
 class _Reading:
@@ -135,8 +169,8 @@ class _Reading:
             return ()  # what loading it takes was seen
         found = self._contents.mentions(self._source, Language.PYTHON)
         if self._part is Part.STANDARD:
-            return tuple(one for one in found if not one.lazy and one.kind in _IMPORTS)
-        return found if self._near else tuple(one for one in found if not one.lazy)
+            return tuple(one for one in found if one.kind == "codec" or not one.lazy and one.kind in _IMPORTS)
+        return found if self._near else tuple(one for one in found if not one.lazy or one.kind not in _FAR)
 
     def read(self) -> Iterator[Claim | Doubt]:
         """The claims and doubts of the source; of each kind of doubt the first."""
@@ -153,10 +187,12 @@ class _Reading:
         own = self._part is Part.APPLICATION
         kind, name = mention.kind, mention.name
         if kind in _IMPORTS and not mention.computed:
-            yield from self._import(mention)
+            yield from self.module(mention)
         elif kind in ("import", "attempt"):
             if own:
-                yield _doubt("python-import", self._source, mention.line, f"imports what only a run would tell: {name}")
+                yield _doubt(
+                    "python-import", self._source, mention.line, f"imports what only a run would tell: {name}"
+                )
         elif kind == "async":
             if own and (module := self._layout.find("asyncio", self._source)):
                 yield from self._claims(module, mention)
@@ -180,7 +216,8 @@ class _Reading:
         elif kind in ("distribution", "entry-points"):
             yield from self._metadata(mention)
 
-    def _import(self, mention: Mention) -> Iterator[Claim | Doubt]:
+    def module(self, mention: Mention) -> Iterator[Claim | Doubt]:
+        """The files of a module that is imported, and what comes with it."""
         name = mention.name
         module = self._layout.find(name, self._source)
         if module is None and mention.kind == "member":
@@ -189,7 +226,9 @@ class _Reading:
         if module is None:
             # A name that an interpreter has built in has no file either.
             if mention.kind == "import" and not mention.lazy and self._is_missing(name):
-                yield _doubt("python-missing", self._source, mention.line, f"imports {name}, which is not there")
+                yield _doubt(
+                    "python-missing", self._source, mention.line, f"imports {name}, which is not there"
+                )
             return
         if mention.lazy and self._part is Part.SITE and self._is_aside(name, module.file):
             return
@@ -197,8 +236,7 @@ class _Reading:
         yield from self._behind(name, mention)
         if self._near and name.partition(".")[0] in _FRAMEWORKS and mention.kind != "member":
             yield from self._folders(mention)
-        # Every program names os; what its one function of the kind takes is `implied`.
-        standard = module.file and name != "os" and self._layout.part(module.file) is Part.STANDARD
+        standard = module.file and name not in _SPARSE and self._layout.part(module.file) is Part.STANDARD
         if standard and self._part is Part.APPLICATION:
             yield from self._within(module.file)
 
@@ -207,7 +245,9 @@ class _Reading:
         files, whole = self._data.folders(self._source)
         yield from self._files(mention, files)
         if not whole:
-            yield _doubt("python-data", self._source, mention.line, "has too many templates or static files to keep all")
+            yield _doubt(
+                "python-data", self._source, mention.line, "has too many templates or static files to keep all"
+            )
 
     @staticmethod
     def _is_aside(name: str, file: str) -> bool:
@@ -220,22 +260,33 @@ class _Reading:
         for file in (*module.above, module.file or module.directory):
             if file in self._frozen:
                 continue
-            if self._is_near(mention):
-                if file not in self._all_near:
-                    self._all_near.add(file)
-                    self.nearer.add(file)
+            if self._is_near(mention, file) and file not in self._all_near:
+                self._all_near.add(file)
+                self.nearer.add(file)
             yield self._claim(file, mention)
 
-    def _is_near(self, mention: Mention) -> bool:
-        return self._near and (not mention.lazy or self._part is Part.APPLICATION)
+    def _is_near(self, mention: Mention, file: str) -> bool:
+        """Whether what `mention` leads to is near. Of a package that was loaded the rest is not, which the run
+        had its chance to import; of one that the application names for later, its own modules are."""
+        if not mention.lazy or self._part is Part.APPLICATION:
+            return self._near
+        if not self._near or self._source in self._layout.loaded:
+            return False
+        return self._layout.distribution(file) == self._layout.distribution(self._source) != ""
 
     def _claim(self, file: str, mention: Mention, of: str = "") -> Claim:
         depth = Depth.LIBRARY if ".so" in paths.name(file) else Depth.ALONE
         return Claim(file, Why.IMPORTED, self._path, of or f"{self._source}:{mention.line}", depth)
 
     def _behind(self, name: str, mention: Mention) -> Iterator[Claim]:
-        near = _BEHIND_NEAR.get(name, ()) if self._is_near(mention) else ()
+        used = self._part is Part.APPLICATION or self._source in self._layout.loaded
+        near = _BEHIND_NEAR.get(name, ()) if used else ()
+        if name == "sysconfig":  # its _get_sysconfigdata_name has the platform in it
+            for file in self._layout.beginning("_sysconfigdata_"):
+                yield self._claim(file, mention)
         for hidden in (*_BEHIND.get(name, ()), *near):
+            if hidden == "sysconfig":
+                yield from self._behind(hidden, mention)
             if module := self._layout.find(hidden, self._source):
                 yield from self._claims(module, mention)
 
@@ -286,6 +337,7 @@ class _Reading:
             return
         if module := self._layout.find(f"encodings.{name}", self._source):
             yield from self._claims(module, mention)
+            yield from self._behind(f"encodings.{name}", mention)
 
     def _files(self, mention: Mention, files: Iterable[str]) -> Iterator[Claim]:
         for file in files:

@@ -1,7 +1,7 @@
 """Files that Python code reads beside its modules: package data, templates, time zones.
 
-What is only partly known (``os.path.join(here, "locale", name)``) stands for all that may be meant, as far as that
-is little: a directory of data files, never a whole site-packages.
+What is only partly known (``os.path.join(here, "locale", name)``) stands for all that may be meant, as far as
+that is little: a directory of data files, never a whole site-packages.
 """
 
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ class Data:
         return tuple(found), whole
 
     def zone(self, name: str, computed: bool) -> Iterator[str]:
-        """The data of a time zone, of the system and of the package tzdata; of any zone where it is computed."""
+        """The data of a time zone, of the system or of the package tzdata; of all where it is computed."""
         places = [ZONES]
         if module := self._layout.find("tzdata.zoneinfo", "/"):
             places.append(module.directory)

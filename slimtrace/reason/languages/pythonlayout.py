@@ -79,6 +79,11 @@ class Layout:
             return Part.STANDARD
         return Part.APPLICATION
 
+    def distribution(self, path: str) -> str:
+        """The top of the installed package that a file belongs to; "" for one that is not installed."""
+        found = _SITE.match(path)
+        return path[len(found[1]) :].split("/")[1] if found and len(path) > len(found[1]) else ""
+
     def find(self, name: str, path: str) -> Module | None:
         """The module `name`, as the file at `path` would import it: relative with leading dots."""
         dots = len(name) - len(name.lstrip("."))
@@ -113,6 +118,13 @@ class Layout:
                 yield path
             elif name != "__pycache__" and "__init__.py" in self.listing(path):
                 yield f"{path}/__init__.py"
+
+    def beginning(self, prefix: str) -> Iterator[str]:
+        """The sources of the standard library whose names begin so."""
+        for place in self.standard:
+            for name, path in sorted(self.listing(place).items()):
+                if name.startswith(prefix) and name.endswith(".py"):
+                    yield path
 
     def listing(self, directory: str) -> Mapping[str, str]:
         """The names in a directory, links on the way followed, each with its path."""
@@ -151,7 +163,13 @@ class Layout:
 
     def _spellings(self, part: str) -> Iterator[str]:
         for tag in self._tags:
-            for abi in ("-x86_64-linux-gnu", "-aarch64-linux-gnu", "-x86_64-linux-musl", "-aarch64-linux-musl", ""):
+            for abi in (
+                "-x86_64-linux-gnu",
+                "-aarch64-linux-gnu",
+                "-x86_64-linux-musl",
+                "-aarch64-linux-musl",
+                "",
+            ):
                 yield f"{part}{tag}{abi}.so"
         yield from (f"{part}.abi3.so", f"{part}.so", f"{part}.py", f"{part}.pyc")
 

@@ -1,9 +1,9 @@
 """Shell scripts: the programs, scripts and files that they name.
 
-A script is what runs by a ``#!`` line of a shell, what a shell is started with, what another script sources, and
-an executed text without a ``#!`` line (execvp(3)). Programs are found as the shell finds them (POSIX XCU 2.9.1.4):
-through the PATH that the script or the image sets. Expansions are followed as far as the values of their variables
-are literals in the same script or in the image's ENV.
+A script is what runs by a ``#!`` line of a shell, what a shell is started with, what another script sources,
+and an executed text without a ``#!`` line (execvp(3)). Programs are found as the shell finds them (POSIX XCU
+2.9.1.4): through the PATH that the script or the image sets. Expansions are followed as far as the values of
+their variables are literals in the same script or in the image's ENV.
 """
 
 import re
@@ -64,15 +64,7 @@ class ShellFinder:
                 yield from self._files(path, mention, texts)
 
     def _is_script(self, path: str) -> bool:
-        if path in self._scripts:
-            return True
-        line = scripts.shebang(self._contents.head(path) or b"")
-        if line is None:
-            return False
-        name = paths.name(line.interpreter)
-        if name == "env":
-            name = paths.name(scripts.env_program(line.argument) or "")
-        return name in SHELLS
+        return path in self._scripts or scripts.language(self._contents.head(path) or b"") in SHELLS
 
     def _values(self, mentions: Iterable[Mention]) -> dict[str, tuple[str, ...]]:
         """The literals that each variable may have, those of the image's ENV last."""
@@ -119,7 +111,10 @@ class ShellFinder:
     def _files(self, path: str, mention: Mention, texts: Iterable[str]) -> Iterator[Claim | Doubt]:
         for text in texts:
             for wanted in text.split(":"):
-                if not wanted.startswith("/") or wanted.startswith(_KERNELS):
+                if not wanted.startswith("/"):
+                    places = (paths.join(self._base, wanted), paths.join(paths.parent(path), wanted))
+                    wanted = next((one for one in places if self._tree.resolve(one).entry), "")
+                if not wanted or wanted.startswith(_KERNELS):
                     continue
                 entry = self._tree.resolve(wanted).entry
                 if entry is None or entry.path == "/":
@@ -151,9 +146,8 @@ def _started(capture: Capture) -> Iterator[str]:
         elif paths.name(run.binary) in SHELLS:
             yield tree.resolve(paths.join(base, run.asked)).path
     for use in capture.trace.uses:
-        if use.use is Use.READ and not use.error and use.resolved.endswith(SOURCED):
-            if use.program in shells:
-                yield use.resolved
+        if use.use is Use.READ and not use.error and use.program in shells and use.resolved.endswith(SOURCED):
+            yield use.resolved
 
 
 def _expand(text: str, values: Values) -> tuple[str, ...]:

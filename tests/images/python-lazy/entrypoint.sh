@@ -1,0 +1,18 @@
+#!/bin/sh
+set -eu
+
+LIBRARY=/usr/local/lib
+. "$LIBRARY/entrypoint-lib.sh"
+
+case "${REPORT:-no}" in
+  yes)
+    draft=$(mktemp)
+    trap 'rm -f "$draft"' EXIT
+    report "$draft"
+    sed -e 's/^/report: /' "$draft"
+    python -m shop.report
+    exit 0
+    ;;
+esac
+
+exec "$@"
