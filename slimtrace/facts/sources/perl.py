@@ -126,7 +126,9 @@ def _of_use(line: int, module: str, rest: str) -> Iterator[Mention]:
     yield Mention("import", module, line)
     if module in _PARENTS and "-norequire" not in rest:
         for name in _names(rest):
-            yield Mention("import", name, line, lazy=module in ("autouse", "Class::Autouse"))
+            yield Mention("import", name, line, lazy=module == "autouse")
+            if module in ("autouse", "aliased"):  # what follows are functions of it
+                break
     elif module == "if":
         for name in _names(rest.partition(",")[2]):
             yield Mention("attempt", name, line)

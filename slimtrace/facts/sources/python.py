@@ -33,7 +33,7 @@ from slimtrace.facts.sources.pythonpaths import OWN_NAMES, Places, called, is_te
 
 PARSE_LIMIT = 1 << 19  # bytes: a syntax tree takes some hundred times the memory of its source
 MAX_NESTING = 80  # open brackets; the parser takes exponential time for some that are nested and wrong
-MAX_LINE = 1 << 16  # characters without a newline or comma: a chain of operators nests as brackets do
+MAX_BRACES = 2000  # in one line
 
 # What C code imports on a call: Modules/_datetimemodule.c, timemodule.c; socketmodule.c (socket_getaddrinfo).
 _IMPLIED = {
@@ -88,6 +88,7 @@ def _parsed(source: bytes) -> tuple[Mention, ...] | None:
 def _is_harmless(source: bytes) -> bool:
     """Whether the parser needs no more time and stack for `source` than for what people write."""
     depth = 0
+    # A long run without any of these is a chain of operators, which nests as brackets do.
     for match in re.finditer(rb"[(\[{]|[)\]}]|[^\n,()\[\]{}]{65536}", source):
         char = match[0]
         if len(char) > 1:
@@ -95,6 +96,9 @@ def _is_harmless(source: bytes) -> bool:
         depth = depth + 1 if char in b"([{" else max(depth - 1, 0)
         if depth > MAX_NESTING:
             return False
+    # The parser before 3.12 takes quadratic time for the braces of one f-string.
+    if any(line.count(b"{") > MAX_BRACES for line in source.split(b"\n")):
+        return False
     return re.search(rb"(?:[-+~]\s*|not\s+|lambda[^:\n]{0,20}:\s*|await\s+){60}", source) is None
 
 

@@ -29,10 +29,11 @@ from slimtrace.facts.sources.shellsyntax import (
     Function,
     Redirect,
     Scanner,
-    Word,
     starts_with_assignment,
 )
+from slimtrace.facts.sources.shellwords import Word
 
+MAX_WRAPPED = 12  # env timeout nice…: commands that run one another
 MAX_WITHIN = 5  # a trap in an eval in a sh -c…
 
 _BUILTINS_WORDS = """
@@ -150,7 +151,9 @@ class _Reader:
     def _read_words(self, words: tuple[Word, ...], depth: int) -> None:
         """A command and its arguments, and what it runs in its turn."""
         outside = forced = False
-        while words:
+        for _ in range(MAX_WRAPPED):
+            if not words:
+                return
             name = words[0].text
             base = name if words[0].computed else paths.name(name) or name
             if name and (outside or words[0].computed or name not in _BUILTINS):

@@ -1,28 +1,13 @@
 """The grammar of shell scripts, as far as it takes to tell commands from the rest (POSIX XCU 2, "Shell Command
 Language", with bash's additions: ``[[``, arrays, ``$'…'``, ``<(…)``, ``<<<``, ``function``).
 
-No shell's parser is complete for all of them; this one never fails: what makes no sense it passes over.
-Nesting is kept on a list, not on Python's own stack, and no character is looked at more than a few times.
-"""
+No shell's parser is complete for all of them; this one never fails: what makes no sense it passes over."""
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 
-MAX_DEPTH = 200  # open brackets and quotes at a time; what is nested deeper is passed over
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word, its quotes removed. Expansions stay as they are written (``$NAME``, ``${NAME:-x}``), but for
-    command substitutions, which are ``$(…)``; `computed` tells that there is one. `line` counts from 1."""
-
-    text: str
-    line: int
-    computed: bool = False
-    quoted: bool = False
+from slimtrace.facts.sources.shellwords import PLAIN, Frame, Kind, Word, WordReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +43,10 @@ class Document:
 Item = Command | Redirect | Function | Document
 
 # Reserved words after which a command begins, or which are none themselves (XCU 2.4; bash: time, coproc).
-_RESERVED_WORDS = """
-if then elif else fi while until do done ! { } time coproc
-"""
-_RESERVED = frozenset(_RESERVED_WORDS.split())
-_PLAIN = re.compile(r"[^\s\\'\"`$;&|()<>#]+")
-_IN_QUOTES = re.compile(r"[^\"\\$`]+")
-_IN_BRACES = re.compile(r"[^}\"'\\$`]+")
-_IN_ARITHMETIC = re.compile(r"[^()\\$`]+")
+_RESERVED = frozenset(
+    ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "{", "}", "time", "coproc"]
+)
 _IN_CONDITION = re.compile(r"[^\s\\'\"`$]+")
-_EXPANSION = re.compile(r"\$(?:\w+|[@*#?$!-])")
-_ANSI_STRING = re.compile(r"\$'(?:[^'\\]|\\.)*+'?", re.DOTALL)
 _REDIRECTION = re.compile(r"<<<|<<-?|<>|<&|>&|>>|>\||<|>")
 _DELIMITER = re.compile(r"[ \t]*((?:[^\s\\'\";&|()<>]|\\.|'[^'\n]*'|\"[^\"\n]*\")+)")
 _FUNCTION = re.compile(r"\([ \t]*\)")
@@ -76,47 +54,14 @@ _NUMBER = re.compile(r"\d+|\{\w+\}")
 _ASSIGNMENT = re.compile(r"\w+\+?=")
 
 
-class _Kind(Enum):
-    LIST = 1  # commands, until `close`
-    QUOTES = 2  # "…"
-    BRACES = 3  # ${…}
-    ARITHMETIC = 4  # ((…)) and $((…))
-    WORDS = 5  # an array's words, or a pattern's alternatives: no commands
-
-
-@dataclass(slots=True)
-class _Frame:
-    """One level of nesting. The words are those of the command that is being read."""
-
-    kind: _Kind
-    close: str = ""
-    words: list[Word] = field(default_factory=list)
-    parts: list[str] | None = None  # of the word that is being read
-    computed: bool = False
-    quoted: bool = False
-    start: int = 0
-    redirect: str = ""
-    cases: list[str] = field(default_factory=list)  # of each open `case`: what is to come next
-    naming: bool = False  # after `function`
-    condition: bool = False  # between [[ and ]]
-    depth: int = 0  # open parentheses in an arithmetic expression
-    owner: "_Frame | None" = None  # whose word quotes and braces are a part of; None for a frame of words
-    level: int = 0  # where on the stack the commands are in which this stands
-
-
-class Scanner:
-    """One pass over a script, or over the body of a here-document."""
+class Scanner(WordReader):
+    """One pass over a script, or over the body of a here-document: that is read as what stands in quotes."""
 
     def __init__(self, text: str, line: int = 1, body: bool = False) -> None:
-        self._text = text
-        self._first = line
+        super().__init__(text, line)
         self._body = body
-        self._at = 0
-        self._lines = [match.start() for match in re.finditer("\n", text)]
-        self._stack = [_Frame(_Kind.LIST)]
-        # The body of a here-document is read as what stands between quotes.
         if body:
-            self._push(_Kind.QUOTES, "\0", 0)
+            self._push(Kind.QUOTES, "\0", 0)
         self._documents: list[tuple[str, bool, bool]] = []  # delimiter, tabs removed, expanded
         self._found: list[Item] = []
 
@@ -124,11 +69,11 @@ class Scanner:
         """Everything that is found, in the order in which it ends."""
         size = len(self._text)
         read = {
-            _Kind.LIST: self._read_list,
-            _Kind.QUOTES: self._read_quotes,
-            _Kind.BRACES: self._read_braces,
-            _Kind.ARITHMETIC: self._read_arithmetic,
-            _Kind.WORDS: self._read_words,
+            Kind.LIST: self._read_list,
+            Kind.QUOTES: self._read_quotes,
+            Kind.BRACES: self._read_braces,
+            Kind.ARITHMETIC: self._read_arithmetic,
+            Kind.WORDS: self._read_words,
         }
         while self._at < size:
             before = self._at, len(self._stack)
@@ -139,42 +84,16 @@ class Scanner:
             self._found.clear()
         while self._stack:
             frame = self._stack.pop()
-            if frame.kind is _Kind.LIST and (self._stack or not self._body):
+            if frame.kind is Kind.LIST and (self._stack or not self._body):
                 self._end_command(frame)
         yield from self._found
 
-    def _line(self, at: int) -> int:
-        return self._first + bisect_right(self._lines, at - 1)
-
-    def _push(self, kind: _Kind, close: str, width: int) -> None:
-        self._at += width
-        if len(self._stack) < MAX_DEPTH:
-            above = self._stack[-1]
-            owner = None if kind in (_Kind.LIST, _Kind.WORDS) else above.owner or above
-            level = len(self._stack) if kind is _Kind.LIST else above.level
-            self._stack.append(_Frame(kind, close, owner=owner, level=level))
-
-    def _add(self, text: str, computed: bool = False, quoted: bool = False) -> None:
-        frame = self._stack[-1].owner or self._stack[-1]
-        if frame.parts is None:
-            frame.parts, frame.computed, frame.quoted, frame.start = [], False, False, self._at
-        frame.parts.append(text)
-        frame.computed = frame.computed or computed
-        frame.quoted = frame.quoted or quoted
-
-    def _run(self, pattern: re.Pattern[str]) -> bool:
-        """Take what `pattern` matches here into the word."""
-        if found := pattern.match(self._text, self._at):
-            self._add(found[0])
-            self._at = found.end()
-        return bool(found)
-
-    def _read_list(self, frame: _Frame) -> None:
+    def _read_list(self, frame: Frame) -> None:
         if frame.condition and frame.parts is None and self._text.startswith("]]", self._at):
             self._at += 2
             frame.condition = False
             return
-        if self._run(_IN_CONDITION if frame.condition else _PLAIN):
+        if self._run(_IN_CONDITION if frame.condition else PLAIN):
             return
         char = self._text[self._at]
         if char in " \t\r\f\v":
@@ -210,7 +129,7 @@ class Scanner:
         else:
             self._read_quoting(frame)
 
-    def _read_operator(self, frame: _Frame) -> None:
+    def _read_operator(self, frame: Frame) -> None:
         if self._text.startswith("&>", self._at):  # bash: both outputs
             self._end_word(frame)
             self._at += 1
@@ -224,7 +143,7 @@ class Scanner:
         else:
             self._at += 1
 
-    def _open(self, frame: _Frame) -> None:
+    def _open(self, frame: Frame) -> None:
         if frame.cases and frame.cases[-1] == "pattern" and frame.parts is None:
             self._at += 1  # (pattern)
             return
@@ -236,20 +155,20 @@ class Scanner:
                 frame.words.clear()
             self._at = defined.end()
         elif frame.parts is not None:  # NAME=(…), or a pattern such as @(…)
-            self._push(_Kind.WORDS, ")", 1)
+            self._push(Kind.WORDS, ")", 1)
         elif self._text.startswith("((", self._at) and (not frame.words or self._is_for(frame)):
-            self._push(_Kind.ARITHMETIC, "))", 2)
+            self._push(Kind.ARITHMETIC, "))", 2)
         else:
-            self._push(_Kind.LIST, ")", 1)
+            self._push(Kind.LIST, ")", 1)
 
     @staticmethod
-    def _is_for(frame: _Frame) -> bool:
+    def _is_for(frame: Frame) -> bool:
         return bool(frame.words) and frame.words[0].text == "for" and not frame.words[0].quoted
 
-    def _read_redirection(self, frame: _Frame) -> None:
+    def _read_redirection(self, frame: Frame) -> None:
         if self._text.startswith(("<(", ">("), self._at):
             self._add("$(…)", computed=True)
-            self._push(_Kind.LIST, ")", 2)
+            self._push(Kind.LIST, ")", 2)
             return
         if frame.parts is not None and _NUMBER.fullmatch("".join(frame.parts)):
             frame.parts = None  # the descriptor
@@ -284,123 +203,7 @@ class Scanner:
                 self._found.append(Document(self._text[begin:end], self._line(begin)))
         self._documents.clear()
 
-    def _read_quoting(self, frame: _Frame) -> None:
-        """A quote, a backslash or an expansion, in a word."""
-        char = self._text[self._at]
-        if char == "'":
-            end = self._text.find("'", self._at + 1)
-            end = len(self._text) if end < 0 else end
-            self._add(self._text[self._at + 1 : end], quoted=True)
-            self._at = end + 1
-        elif char == '"':
-            self._add("", quoted=True)
-            self._push(_Kind.QUOTES, '"', 1)
-        elif char == "\\":
-            self._read_backslash(frame)
-        elif char == "`":
-            self._read_backquote(frame, "`")
-        elif char == "$":
-            self._read_dollar(frame)
-
-    def _read_backslash(self, frame: _Frame) -> None:
-        if self._text.startswith("\\`", self._at) and any(one.close == "`" for one in self._stack[-8:]):
-            self._read_backquote(frame, "\\`")
-            return
-        escaped = self._text[self._at + 1 : self._at + 2]
-        if escaped != "\n":
-            self._add(escaped, quoted=True)
-        self._at += 2
-
-    def _read_backquote(self, frame: _Frame, mark: str) -> None:
-        around = frame.level
-        if self._stack[around].close == mark:  # what is still open inside ends with it
-            self._end_word(self._stack[around])
-            self._end_command(self._stack[around])
-            del self._stack[around:]
-            self._at += len(mark)
-        else:
-            self._add("$(…)", computed=True)
-            self._push(_Kind.LIST, mark, len(mark))
-
-    def _read_dollar(self, frame: _Frame) -> None:
-        text, at = self._text, self._at
-        if text.startswith("$((", at):
-            self._add("$(…)", computed=True)
-            self._push(_Kind.ARITHMETIC, "))", 3)
-        elif text.startswith("$(", at):
-            self._add("$(…)", computed=True)
-            self._push(_Kind.LIST, ")", 2)
-        elif text.startswith("${", at):
-            self._add("${", computed=True)
-            self._push(_Kind.BRACES, "}", 2)
-        elif frame.kind is not _Kind.QUOTES and (string := _ANSI_STRING.match(text, at)):
-            self._add(string[0][2:].removesuffix("'"), quoted=True)
-            self._at = string.end()
-        elif found := _EXPANSION.match(text, at):
-            self._add(found[0], computed=True)
-            self._at = found.end()
-        else:
-            self._add("$")
-            self._at += 1
-
-    def _read_quotes(self, frame: _Frame) -> None:
-        if self._run(_IN_QUOTES):
-            return
-        if self._text[self._at] != '"':
-            self._read_quoting(frame)
-        elif frame.close == '"':
-            self._at += 1
-            self._stack.pop()
-        else:  # in a here-document it is a character like any other
-            self._at += 1
-
-    def _read_braces(self, frame: _Frame) -> None:
-        if self._run(_IN_BRACES):
-            return
-        char = self._text[self._at]
-        if char == "}":
-            self._add(char)
-            self._at += 1
-            self._stack.pop()
-        elif char == "'" and any(one.kind is _Kind.QUOTES for one in self._stack[-4:]):
-            self._add(char)
-            self._at += 1
-        else:
-            self._read_quoting(frame)
-
-    def _read_arithmetic(self, frame: _Frame) -> None:
-        if found := _IN_ARITHMETIC.match(self._text, self._at):
-            self._at = found.end()
-            return
-        char = self._text[self._at]
-        if char in "()":
-            frame.depth += 1 if char == "(" else -1
-            self._at += 1
-            if frame.depth < 0:
-                self._at += self._text.startswith(")", self._at)
-                self._stack.pop()
-        else:
-            self._read_quoting(frame)
-
-    def _read_words(self, frame: _Frame) -> None:
-        if self._run(_PLAIN):
-            return
-        char = self._text[self._at]
-        if char == ")":
-            self._at += 1
-            self._stack.pop()
-        elif char == "(":
-            self._push(_Kind.WORDS, ")", 1)
-        elif char in "'\"\\`$":
-            self._read_quoting(frame)
-        elif char == "#" and frame.parts is None:
-            end = self._text.find("\n", self._at)
-            self._at = len(self._text) if end < 0 else end
-        else:
-            self._at += 1
-            frame.parts = None
-
-    def _end_word(self, frame: _Frame) -> None:
+    def _end_word(self, frame: Frame) -> None:
         if frame.parts is None:
             return
         word = Word("".join(frame.parts), self._line(frame.start), frame.computed, frame.quoted)
@@ -412,7 +215,7 @@ class Scanner:
         elif not self._is_grammar(frame, word):
             frame.words.append(word)
 
-    def _is_grammar(self, frame: _Frame, word: Word) -> bool:
+    def _is_grammar(self, frame: Frame, word: Word) -> bool:
         """Whether `word` is no part of a simple command."""
         text = "" if word.quoted or word.computed else word.text
         state = frame.cases[-1] if frame.cases else ""
@@ -447,7 +250,7 @@ class Scanner:
             return False
         return text in _RESERVED or text in ("case", "esac", "function")
 
-    def _end_command(self, frame: _Frame) -> None:
+    def _end_command(self, frame: Frame) -> None:
         self._end_word(frame)
         frame.redirect = ""
         frame.condition = False

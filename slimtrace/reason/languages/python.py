@@ -11,8 +11,6 @@ at the price of being compiled when it is imported, and the image is smaller for
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from encodings import normalize_encoding
-from encodings.aliases import aliases
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
@@ -25,64 +23,20 @@ from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.languages.pythondata import Data
 from slimtrace.reason.languages.pythondists import Distributions
 from slimtrace.reason.languages.pythonlayout import Layout, Module, Part, is_python, source_of
+from slimtrace.reason.languages.pythonruntime import (
+    BEHIND,
+    BEHIND_NEAR,
+    FRAMEWORKS,
+    FROZEN,
+    SPARSE,
+    TOOL_FILES,
+    TOOLS,
+    codec_module,
+)
 from slimtrace.reason.languages.shell import SHELLS
 
 _IMPORTS = frozenset(("import", "attempt", "member", "implied"))
 _FAR = _IMPORTS | {"children", "literal"}  # what functions of code that is not near are not asked for
-# What C code or a computed import of the standard library loads with the module on the left or its first use.
-_BEHIND = {
-    "asyncio": ("concurrent.futures.thread",),  # asyncio/base_events.py, run_in_executor
-    "concurrent.futures.ThreadPoolExecutor": ("concurrent.futures.thread",),  # its __getattr__
-    "concurrent.futures.ProcessPoolExecutor": ("concurrent.futures.process", "multiprocessing.popen_fork"),
-    "dbm": ("dbm.gnu", "dbm.ndbm", "dbm.dumb"),  # dbm/__init__.py, _names
-    "decimal": ("numbers", "collections"),  # Modules/_decimal/_decimal.c, PyInit__decimal
-    "encodings.idna": ("encodings.punycode",),
-    "http.client": ("encodings.idna",),  # Modules/socketmodule.c, socket_getaddrinfo
-    "email": ("email.parser",),  # email/__init__.py, message_from_string
-    "importlib.metadata": ("email.parser",),
-    "importlib.resources": ("importlib.readers",),  # importlib/_bootstrap_external.py, get_resource_reader
-    "pickle": ("copyreg", "_compat_pickle"),  # Modules/_pickle.c, _Pickle_InitState
-    "sqlite3": ("sqlite3.dump",),  # Modules/_sqlite/connection.c
-    "xml.dom.minidom": ("xml.dom.expatbuilder",),
-    "xml.etree.ElementTree": ("copy", "xml.etree.ElementPath"),  # Modules/_elementtree.c, PyInit__elementtree
-    "xml.sax": ("xml.sax.expatreader",),  # xml/sax/__init__.py, default_parser_list
-    "zoneinfo": (
-        "weakref",
-        "zoneinfo._tzpath",
-        "zoneinfo._common",
-        "importlib.resources",
-        "sysconfig",
-        "tzdata.zoneinfo",
-    ),
-}
-# The same for what only code that is near may make use of: multiprocessing/context.py.
-_BEHIND_NEAR = {
-    "multiprocessing": tuple(
-        f"multiprocessing.{name}"
-        for name in ("connection", "pool", "popen_fork", "queues", "resource_tracker", "spawn", "synchronize")
-    ),
-}
-# Modules of whose functions it is known what takes what: `implied`, and the above.
-_SPARSE = ("os", "concurrent.futures")
-# What functions of libraries start for a developer or a person at a terminal: not what a service does.
-_TOOLS_WORDS = """
-IPython bdb cmd code conftest curses distutils doctest ensurepip idlelib lib2to3 pdb pip pkg_resources
-profile pydoc pydoc_data pytest readline rlcompleter setuptools test testing tests tkinter turtle unittest
-venv webbrowser wheel
-"""
-_TOOLS = frozenset(_TOOLS_WORDS.split())
-_TOOL_FILES = ("/_reloader.py", "/autoreload.py", "/shell_completion.py")
-# Built into the interpreter since 3.11 (Python/frozen.c): no file is read for them.
-_FROZEN_WORDS = """
-_collections_abc _sitebuiltins abc codecs genericpath importlib._bootstrap importlib._bootstrap_external
-importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport
-"""
-_FROZEN = frozenset(_FROZEN_WORDS.split())
-_FRAMEWORKS_WORDS = """
-bottle django fastapi flask jinja2 quart sanic starlette tornado aiohttp
-"""
-_FRAMEWORKS = frozenset(_FRAMEWORKS_WORDS.split())
-_BUILT_IN = frozenset(("utf_8", "latin_1", "iso8859_1"))  # Objects/unicodeobject.c knows these by itself
 MAX_CHILDREN = 64  # modules of one package, any of which may be imported
 _STANDARD = sys.stdlib_module_names | set(sys.builtin_module_names)
 
@@ -105,13 +59,15 @@ class PythonFinder:
         self.frozen = frozenset(
             f"{place}/{name.replace('.', '/')}.py"
             for place in self.layout.standard
-            for name in (_FROZEN if self.layout.frozen else ())
+            for name in (FROZEN if self.layout.frozen else ())
         )
         self._done: set[str] = set()
 
     def found(self, path: str) -> Iterator[Claim | Doubt]:
         """What the Python source at `path`, or the one of the bytecode there, names."""
         source = source_of(path)
+        if source.endswith(".pyc"):  # beside its source, as Python 2 has it, or in its place
+            source = source.removesuffix("c")
         if not self.layout.used or source in self._done:
             return
         language = self._language(source)
@@ -169,7 +125,7 @@ class _Reading:
             return ()  # what loading it takes was seen
         found = self._contents.mentions(self._source, Language.PYTHON)
         if self._part is Part.STANDARD:
-            return tuple(one for one in found if one.kind == "codec" or not one.lazy and one.kind in _IMPORTS)
+            return tuple(one for one in found if one.kind == "codec" or (not one.lazy and one.kind in _IMPORTS))
         return found if self._near else tuple(one for one in found if not one.lazy or one.kind not in _FAR)
 
     def read(self) -> Iterator[Claim | Doubt]:
@@ -234,9 +190,9 @@ class _Reading:
             return
         yield from self._claims(module, mention)
         yield from self._behind(name, mention)
-        if self._near and name.partition(".")[0] in _FRAMEWORKS and mention.kind != "member":
+        if self._near and name.partition(".")[0] in FRAMEWORKS and mention.kind != "member":
             yield from self._folders(mention)
-        standard = module.file and name not in _SPARSE and self._layout.part(module.file) is Part.STANDARD
+        standard = module.file and name not in SPARSE and self._layout.part(module.file) is Part.STANDARD
         if standard and self._part is Part.APPLICATION:
             yield from self._within(module.file)
 
@@ -254,7 +210,7 @@ class _Reading:
         """Whether a library's function imports `name` for others than this application. An event loop is for
         one that has coroutines: that names asyncio by itself (see `_of`)."""
         parts = name.strip(".").split(".")
-        return parts[0] == "asyncio" or not _TOOLS.isdisjoint(parts) or file.endswith(_TOOL_FILES)
+        return parts[0] == "asyncio" or not TOOLS.isdisjoint(parts) or file.endswith(TOOL_FILES)
 
     def _claims(self, module: Module, mention: Mention) -> Iterator[Claim]:
         for file in (*module.above, module.file or module.directory):
@@ -280,11 +236,11 @@ class _Reading:
 
     def _behind(self, name: str, mention: Mention) -> Iterator[Claim]:
         used = self._part is Part.APPLICATION or self._source in self._layout.loaded
-        near = _BEHIND_NEAR.get(name, ()) if used else ()
+        near = BEHIND_NEAR.get(name, ()) if used else ()
         if name == "sysconfig":  # its _get_sysconfigdata_name has the platform in it
             for file in self._layout.beginning("_sysconfigdata_"):
                 yield self._claim(file, mention)
-        for hidden in (*_BEHIND.get(name, ()), *near):
+        for hidden in (*BEHIND.get(name, ()), *near):
             if hidden == "sysconfig":
                 yield from self._behind(hidden, mention)
             if module := self._layout.find(hidden, self._source):
@@ -293,7 +249,7 @@ class _Reading:
     def _within(self, file: str) -> Iterator[Claim]:
         """What the functions of a standard module import that the application names."""
         for mention in self._contents.mentions(file, Language.PYTHON):
-            if mention.lazy and mention.kind in _IMPORTS and mention.name.partition(".")[0] not in _TOOLS:
+            if mention.lazy and mention.kind in _IMPORTS and mention.name.partition(".")[0] not in TOOLS:
                 module = None if mention.computed else self._layout.find(mention.name, file)
                 for one in (*module.above, module.file) if module else ():
                     if one and one not in self._frozen:
@@ -327,17 +283,14 @@ class _Reading:
             return
         module = self._layout.longest(mention.name, self._source)
         top = mention.name.partition(".")[0]
-        if module and module.above and top not in _TOOLS:
+        if module and module.above and top not in TOOLS:
             yield from self._claims(module, mention)
 
     def _codec(self, mention: Mention) -> Iterator[Claim]:
-        name = normalize_encoding(mention.name.lower()).replace(".", "_")
-        name = aliases.get(name, name)
-        if name in _BUILT_IN or not name.isidentifier():
-            return
-        if module := self._layout.find(f"encodings.{name}", self._source):
+        name = codec_module(mention.name)
+        if module := self._layout.find(name, self._source) if name else None:
             yield from self._claims(module, mention)
-            yield from self._behind(f"encodings.{name}", mention)
+            yield from self._behind(name, mention)
 
     def _files(self, mention: Mention, files: Iterable[str]) -> Iterator[Claim]:
         for file in files:

@@ -47,8 +47,9 @@ def texts():
 
 
 def packages():
-    import measures
     from importlib import metadata
+
+    import measures
 
     plugins = metadata.entry_points(group="measures.systems")
     return [
