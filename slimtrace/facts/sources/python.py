@@ -33,7 +33,7 @@ from slimtrace.facts.sources.pythonpaths import OWN_NAMES, Places, called, is_te
 
 PARSE_LIMIT = 1 << 19  # bytes: a syntax tree takes some hundred times the memory of its source
 MAX_NESTING = 80  # open brackets; the parser takes exponential time for some that are nested and wrong
-MAX_BRACES = 2000  # in one line
+MAX_BRACES = 20_000
 
 # What C code imports on a call: Modules/_datetimemodule.c, timemodule.c; socketmodule.c (socket_getaddrinfo).
 _IMPLIED = {
@@ -45,6 +45,7 @@ _IMPLIED = {
 }
 # None of these loads a module of its own when an attribute is asked for.
 _PLAIN = sys.stdlib_module_names - {"concurrent", "importlib"}
+_PLACES = (b"__file__", b"__path__", b"files(")  # a source without these tells no path
 _IMPORTERS = frozenset(("import_module", "__import__", "import_string", "import_from_string", "LazyImport"))
 _READERS_WORDS = """
 get_data open_text read_text open_binary read_binary contents is_resource resource_string resource_stream
@@ -80,7 +81,7 @@ def _parsed(source: bytes) -> tuple[Mention, ...] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return tuple(_Reader(ast.parse(source)).read())
+            return tuple(_Reader(ast.parse(source), any(mark in source for mark in _PLACES)).read())
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
 
@@ -97,21 +98,22 @@ def _is_harmless(source: bytes) -> bool:
         if depth > MAX_NESTING:
             return False
     # The parser before 3.12 takes quadratic time for the braces of one f-string.
-    if any(line.count(b"{") > MAX_BRACES for line in source.split(b"\n")):
+    if source.count(b"{") > MAX_BRACES:
         return False
     return re.search(rb"(?:[-+~]\s*|not\s+|lambda[^:\n]{0,20}:\s*|await\s+){60}", source) is None
 
 
 class _Reader:
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, placed: bool) -> None:
         self._tree = tree
-        self._places = Places(tree)
+        nodes = list(ast.walk(tree))
+        self._places = Places(nodes) if placed else None
         self._bound: dict[str, str] = {}  # names of this file that stand for (what may be) modules
         self._told: set[ast.AST] = set()  # the inner parts of a dotted name
+        self._bind(nodes)
 
     def read(self) -> Iterator[Mention]:
         """Every mention once, the first place that it has."""
-        self._bind()
         seen = set()
         todo: list[tuple[ast.AST, Branch, bool]] = [(self._tree, Branch(), False)]
         while todo:
@@ -123,11 +125,14 @@ class _Reader:
                     line = getattr(node, "lineno", 0)
                     yield Mention(kind, name, line, branch.lazy, computed)
             # Of a path that is understood, its parts are not told again.
-            within = within or (isinstance(node, ast.expr) and self._places.of(node) is not None)
-            todo += [(child, below, within) for child, below in reversed(list(branches(node, branch)))]
+            if self._places and not within:
+                within = self._places.of(node) is not None
+            below = [(child, stands, within) for child, stands in branches(node, branch)]
+            below.reverse()
+            todo += below
 
-    def _bind(self) -> None:
-        for node in ast.walk(self._tree):
+    def _bind(self, nodes: list[ast.AST]) -> None:
+        for node in nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     top = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -157,7 +162,7 @@ class _Reader:
                 yield "literal", text, False
         elif isinstance(node, ast.Call):
             yield from self._of_call(node, imported)
-        if isinstance(node, ast.expr) and not within and (place := self._places.of(node)) and place.named:
+        if self._places and not within and (place := self._places.of(node)) and place.named:
             path = f"{place.package}:{place.path}" if place.package else place.path
             yield "data", path, not place.complete
 

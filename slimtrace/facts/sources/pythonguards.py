@@ -25,15 +25,17 @@ class Branch:
 
 
 def branches(node: ast.AST, branch: Branch) -> Iterator[tuple[ast.AST, Branch]]:
-    """The nodes below `node`, each with where it stands; those that never run here are left out."""
-    attempt = replace(branch, attempt=True)
+    """The nodes below `node` that may name something, each with where it stands; those that never run here are
+    left out."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
             inside = replace(branch, lazy=True)
-            body = node.body if isinstance(node.body, list) else [node.body]
-            for child in ast.iter_child_nodes(node):
-                yield child, inside if child in body else branch
+            for child in _children(node, ("body",)):
+                yield child, inside
+            for child in _children(node, ("args", "decorator_list", "returns")):
+                yield child, branch
         case ast.If(test=test, body=body, orelse=orelse):
+            attempt = replace(branch, attempt=True)
             yield test, branch
             verdict = _verdict(test)
             if verdict is not False:
@@ -43,15 +45,36 @@ def branches(node: ast.AST, branch: Branch) -> Iterator[tuple[ast.AST, Branch]]:
                 otherwise = branch if verdict is False else attempt
                 yield from ((child, otherwise) for child in orelse)
         case ast.Try() | ast.TryStar():
+            attempt = replace(branch, attempt=True)
             guarded = attempt if node.handlers else branch
             yield from ((child, guarded) for child in node.body)
             yield from ((child, attempt) for child in node.handlers)
             yield from ((child, branch) for child in (*node.orelse, *node.finalbody))
-        case ast.With(items=items, body=body) if any("suppress" in ast.dump(item)[:400] for item in items):
+        case ast.With(items=items, body=body) if any(map(_suppresses, items)):
+            attempt = replace(branch, attempt=True)
             yield from ((child, branch) for child in items)
             yield from ((child, attempt) for child in body)
         case _:
-            yield from ((child, branch) for child in ast.iter_child_nodes(node))
+            for child in _children(node, node._fields):
+                yield child, branch
+
+
+_NAMELESS = (ast.Name, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+
+
+def _children(node: ast.AST, fields: tuple[str, ...]) -> Iterator[ast.AST]:
+    for field in fields:
+        value = getattr(node, field, None)
+        for child in value if isinstance(value, list) else (value,):
+            if isinstance(child, ast.AST) and not isinstance(child, _NAMELESS):
+                yield child
+
+
+def _suppresses(item: ast.withitem) -> bool:
+    match item.context_expr:
+        case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress")):
+            return True
+    return False
 
 
 def _nests(node: ast.expr) -> bool:

@@ -61,9 +61,9 @@ class Place:
 class Places:
     """The names of one file to which paths were assigned."""
 
-    def __init__(self, tree: ast.AST) -> None:
+    def __init__(self, nodes: Iterable[ast.AST]) -> None:
         self._known: dict[str, Place] = {}
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 self._assign(node.targets[0], node.value)
             elif isinstance(node, ast.AnnAssign) and node.value is not None:
