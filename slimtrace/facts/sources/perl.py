@@ -40,6 +40,7 @@ _IN_MEMORY = re.compile(r"\bopen\b[^;]*,\s*\\")
 _PROPERTY = re.compile(r"\\[pP]\{?\^?([\w:= ]{1,40})|\\N\{(?!U\+)[A-Za-z]")
 _HEREDOC = re.compile(r"<<~?(?:\"([^\"\n]{1,80})\"|'([^'\n]{1,80})'|([A-Za-z_]\w*))")
 _BESIDE = re.compile(r"\$(?:FindBin::)?(?:RealBin|Bin)\b|\$\{?\s*(?:FindBin::)?(?:RealBin|Bin)\s*\}?")
+_WITHOUT_ENGINE = re.compile(r"\s*(?:\(\s*|qw\W)?['\"]?(?:taint|eval)['\"]?\W*")
 _PARENTS = frozenset(("parent", "base", "aliased", "autouse", "superclass", "Class::Autouse", "Mojo::Base"))
 _END = ("__END__", "__DATA__")
 
@@ -122,6 +123,9 @@ def _of_line(line: int, code: str) -> Iterator[Mention]:
 
 def _of_use(line: int, module: str, rest: str) -> Iterator[Mention]:
     if re.fullmatch(r"v\d+", module):  # use v5.36
+        return
+    if module == "re" and _WITHOUT_ENGINE.fullmatch(rest):  # without the shared object of its debugger
+        yield Mention("file", "re.pm", line)
         return
     yield Mention("import", module, line)
     if module in _PARENTS and "-norequire" not in rest:

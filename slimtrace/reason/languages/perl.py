@@ -47,6 +47,7 @@ _STANDARD = re.compile(r".*/(?:perl-base|perl/5[.\d]*|perl5/5[.\d]*(?:/[^/]*-[^/
 _INSTALLED = re.compile(
     r".*/(?:perl5|perl5/5[.\d]*|(?:site|vendor)_perl(?:/.*)?|local/(?:lib|share)/.*perl/5[.\d]*)"
 )
+_SHORT = re.compile(r"5\.\d+")  # the other spelling, 5.36.0, is what the link points to
 _ORDER = ("/etc/perl", "/usr/local/lib", "/usr/local/share", "/perl5", "/perl-base", "/usr/lib", "/usr/share")
 # Encode::Config, %ExtModule: what an encoding's name begins with, and the module that has it.
 _ENCODINGS = (
@@ -62,7 +63,23 @@ _ENCODINGS = (
     (r"cp(?:37|500|875|1026|1047)|posix-bc", "Encode::EBCDIC"),
 )
 _NAMED_CHARACTERS = ("_charnames.pm", "unicore/Name.pm", "unicore/Name.pl")
-_PROPERTIES = ("utf8_heavy.pl", "unicore/Heavy.pl", "unicore/UCD.pl")  # perl looks a property up in these
+# Before 5.32 each property of characters was a file, found through one of these; now perl knows them itself.
+_PROPERTIES = ("utf8_heavy.pl", "unicore/Heavy.pl")
+# What functions of perl's own modules require in ordinary use.
+_BEHIND = {
+    "Carp": ("Carp::Heavy",),
+    "Encode": ("Encode::Alias", "Encode::Config", "Encode::MIME::Name"),
+    "Exporter": ("Exporter::Heavy",),  # tags, patterns, refusals
+    "IO::Socket": ("IO::Socket::INET", "IO::Socket::UNIX"),
+    "Math::BigInt": ("Math::BigInt::Calc",),
+    "PerlIO::encoding": ("PerlIO",),  # perlio.c, PerlIO_find_layer
+    "PerlIO::scalar": ("PerlIO",),
+    "PerlIO::via": ("PerlIO",),
+    "charnames": ("_charnames",),
+    "constant": ("Carp",),
+    "strict": ("Carp",),
+    "warnings": ("Carp",),
+}
 
 
 class PerlFinder:
@@ -74,23 +91,15 @@ class PerlFinder:
         self._base = capture.image.text("WorkingDir") or "/"
         self._scripts: set[str] = set()
         self._loaded: set[str] = set()
-        roots = self._evidence(capture)
+        self._started(capture)
+        roots = self._roots(capture)
         self.used = bool(roots or self._scripts)
         own = capture.image.environment.get("PERL5LIB", "").split(":")
         self._search = [paths.join(self._base, place) for place in own if place]
         self._search += sorted(roots, key=_rank)
         self._search += [root for root in _tops(self._loaded, self._search) if root not in self._search]
 
-    def _evidence(self, capture: Capture) -> set[str]:
-        roots = set()
-        for use in capture.trace.uses:
-            path = use.resolved or (paths.join(use.base, use.asked) if use.asked else "")
-            if paths.name(path) in _COMMON and (use.use is Use.READ or use.error):
-                asked = paths.parent(paths.join(use.base, use.asked)) if use.asked else paths.parent(path)
-                if self._tree.resolve(asked).entry:
-                    roots.add(asked)
-            if use.use is Use.READ and not use.error and path.endswith(_SOURCES):
-                self._loaded.add(path)
+    def _started(self, capture: Capture) -> None:
         for run in capture.trace.execs:
             base = run.base or self._base
             if _PERL.fullmatch(paths.name(run.asked)):
@@ -99,7 +108,37 @@ class PerlFinder:
                     self._scripts.add(self._tree.resolve(paths.join(base, operand)).path)
             elif _PERL.fullmatch(paths.name(run.binary)):
                 self._scripts.add(self._tree.resolve(paths.join(base, run.asked)).path)
-        return roots
+
+    def _roots(self, capture: Capture) -> set[str]:
+        """The directories of @INC. A module that is looked for in a known one tells, by its other places,
+        the rest."""
+        asked = set()
+        for use in capture.trace.uses:
+            path = paths.join(use.base, use.asked) if use.asked else use.resolved
+            if path.endswith((".pm", ".pmc")):
+                asked.add(path.removesuffix("c"))
+            if use.use is Use.READ and not use.error and path.endswith(_SOURCES):
+                self._loaded.add(use.resolved or path)
+        places: dict[str, set[str]] = {}  # by the name of a module at the top of @INC
+        for path in asked:
+            places.setdefault(paths.name(path), set()).add(paths.parent(path))
+        roots = set().union(*(places.get(name, ()) for name in _COMMON))
+        todo = set(roots)
+        while todo:
+            told = {name for name, where in places.items() if where & todo}
+            todo = set().union(*(places[name] for name in told)) - roots
+            roots |= todo
+        if roots & {"/etc/perl", "/usr/share/perl5"}:
+            roots |= {path for path in self._debian() if path in self._tree}
+        return {root for root in roots if self._tree.resolve(root).entry}
+
+    def _debian(self) -> Iterator[str]:
+        """Debian's part of @INC that modules of perl-base are found before."""
+        architectures = [
+            path for path in self._tree.children("/usr/lib") if path.endswith(("-gnu", "-gnueabihf"))
+        ]
+        for place in (*(f"{path}/perl" for path in architectures), "/usr/share/perl"):
+            yield from (path for path in self._tree.children(place) if _SHORT.fullmatch(paths.name(path)))
 
     def found(self, path: str) -> Iterator[Claim | Doubt]:
         """What the Perl source at `path` names."""
@@ -156,29 +195,35 @@ class PerlFinder:
             for one in _NAMED_CHARACTERS if name == "N" else _PROPERTIES:
                 if file := self._find(one):
                     yield _claim(file, path, mention)
-            if name != "N" and self._find("unicore/Heavy.pl"):  # before 5.32 each property is a file
-                yield from (_claim(file, path, mention) for file in self._below(self._find("unicore/lib/Perl")))
+                    if one in _PROPERTIES:
+                        yield from (_claim(file, path, mention) for file in self._properties())
 
     def _module(self, name: str) -> tuple[str, ...]:
         """The file of a module, and what lies in ``auto`` for it."""
-        path = name.replace("::", "/")
-        file = self._find(f"{path}.pm")
-        if not file:
-            return ()
-        found = [file]
-        for root in self._search:
-            for one in self._tree.children(self._tree.resolve(f"{root}/auto/{path}").path):
-                if one.endswith((f"/{paths.name(path)}.so", ".al", "/autosplit.ix")):
-                    found.append(one)
-        return tuple(found)
+        found: list[str] = []
+        for module in (name, *_BEHIND.get(name, ())):
+            path = module.replace("::", "/")
+            if file := self._find(f"{path}.pm"):
+                found.append(file)
+                found += self._shared(file.removesuffix(f"/{path}.pm"), path)
+        return tuple(found) if self._find(f"{name.replace('::', '/')}.pm") else ()
+
+    def _shared(self, own: str, path: str) -> tuple[str, ...]:
+        """What the loaders find for a module in the `auto` of the directory that it is in, else in another."""
+        ends = (f"/{paths.name(path)}.so", ".al", "/autosplit.ix")
+        for root in (own, *self._search):
+            place = self._tree.resolve(f"{root}/auto/{path}").path
+            if files := [one for one in self._tree.children(place) if one.endswith(ends)]:
+                return tuple(files)
+        return ()
 
     def _find(self, path: str) -> str:
         return next((f"{root}/{path}" for root in self._search if self._is_file(f"{root}/{path}")), "")
 
-    def _below(self, file: str) -> Iterator[str]:
-        directory = paths.parent(paths.parent(file)) if file else ""
-        for place in self._tree.children(directory) if directory else ():
-            yield from (one for one in self._tree.children(place) if one.endswith(".pl"))
+    def _properties(self) -> Iterator[str]:
+        for root in self._search:
+            for place in self._tree.children(self._tree.resolve(f"{root}/unicore/lib").path):
+                yield from (one for one in self._tree.children(place) if one.endswith(".pl"))
 
     def _is_file(self, path: str) -> bool:
         entry = self._tree.resolve(path).entry
