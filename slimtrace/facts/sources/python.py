@@ -34,6 +34,7 @@ from slimtrace.facts.sources.pythonpaths import OWN_NAMES, Places, called, is_te
 PARSE_LIMIT = 1 << 19  # bytes: a syntax tree takes some hundred times the memory of its source
 MAX_NESTING = 80  # open brackets; the parser takes exponential time for some that are nested and wrong
 MAX_BRACES = 20_000
+MAX_NAME = 1000  # characters
 
 # What C code imports on a call: Modules/_datetimemodule.c, timemodule.c; socketmodule.c (socket_getaddrinfo).
 _IMPLIED = {
@@ -120,7 +121,7 @@ class _Reader:
             node, branch, within = todo.pop()
             for kind, name, computed in self._of(node, branch, within):
                 key = kind, name, branch.lazy, computed
-                if key not in seen:
+                if key not in seen and len(name) <= MAX_NAME:
                     seen.add(key)
                     line = getattr(node, "lineno", 0)
                     yield Mention(kind, name, line, branch.lazy, computed)

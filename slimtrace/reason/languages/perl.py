@@ -47,6 +47,7 @@ _STANDARD = re.compile(r".*/(?:perl-base|perl/5[.\d]*|perl5/5[.\d]*(?:/[^/]*-[^/
 _INSTALLED = re.compile(
     r".*/(?:perl5|perl5/5[.\d]*|(?:site|vendor)_perl(?:/.*)?|local/(?:lib|share)/.*perl/5[.\d]*)"
 )
+MAX_ROOTS = 200  # of @INC
 _SHORT = re.compile(r"5\.\d+")  # the other spelling, 5.36.0, is what the link points to
 _ORDER = ("/etc/perl", "/usr/local/lib", "/usr/local/share", "/perl5", "/perl-base", "/usr/lib", "/usr/share")
 # Encode::Config, %ExtModule: what an encoding's name begins with, and the module that has it.
@@ -170,7 +171,7 @@ class PerlFinder:
     def _add_root(self, path: str, place: str) -> None:
         place = paths.join(paths.parent(path), place[1:].lstrip("/")) if place[:1] == "@" else place
         root = self._tree.resolve(paths.join(self._base, place)).path
-        if root not in self._search and root in self._tree:
+        if root not in self._search and root in self._tree and len(self._search) < MAX_ROOTS:
             self._search.insert(0, root)
 
     def _of(self, path: str, mention: Mention) -> Iterator[Claim | Doubt]:

@@ -5,7 +5,6 @@ entry_points.txt) and "Entry points"; setuptools' older NAME-VERSION.egg-info (P
 """
 
 import re
-from collections.abc import Iterator
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Contents
@@ -17,6 +16,7 @@ _RUN = re.compile(r"[-_.]+")
 _SECTION = re.compile(r"\[\s*([^\]]+?)\s*\]")
 _OBJECT = re.compile(r"[^=]*=\s*([\w.]+)")
 MAX_LINES = 5000
+MAX_LINE = 500
 # Groups of entry points that are programs: what starts them is a file of its own.
 _PROGRAMS = ("console_scripts", "gui_scripts")
 
@@ -27,52 +27,62 @@ class Distributions:
     def __init__(self, layout: Layout, contents: Contents) -> None:
         self._layout = layout
         self._contents = contents
+        self._known: dict[str, list[str]] | None = None
+        self._groups: dict[str, dict[str, list[str]]] | None = None
 
     def metadata(self, name: str) -> tuple[str, ...]:
         """The descriptions of the distribution `name`; of all of them for ""."""
-        wanted = _normal(name)
-        found = (self._description(place) for place in self._places() if not name or _name(place) == wanted)
-        return tuple(path for path in found if path)
+        known = self._places()
+        places = known.get(_normal(name), []) if name else [one for many in known.values() for one in many]
+        return tuple(path for place in places if (path := self._description(place)))
 
     def owning(self, source: str) -> tuple[str, ...]:
         """The description of the distribution that a file belongs to, told by the name of its package."""
-        site = next((site for site in self._layout.sites if paths.below(source, site)), "")
-        top = source[len(site) + 1 :].partition("/")[0].removesuffix(".py") if site else ""
+        top = self._layout.distribution(source).removesuffix(".py")
         return self.metadata(top) if top else ()
 
     def entry_points(self, group: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The files that asking for a group of entry points reads, and the modules that it leads to. For ""
         (a group that is not known) the files of all."""
+        if self._groups is None:
+            self._groups = {}
+            for places in self._places().values():
+                for place in places:
+                    if path := self._layout.listing(place).get("entry_points.txt", ""):
+                        self._groups[path] = self._read(path)
         files: list[str] = []
         modules: list[str] = []
-        for place in self._places():
-            path = self._layout.listing(place).get("entry_points.txt", "")
-            if not path:
-                continue
-            names = list(self._modules(path, group))
-            if names or not group:
-                files += (path, self._description(place))
-                modules += names
+        for path, groups in self._groups.items():
+            if group in groups or not group:
+                files += (path, self._description(paths.parent(path)))
+                modules += groups.get(group, ())
         return tuple(file for file in files if file), tuple(dict.fromkeys(modules))
 
-    def _modules(self, path: str, group: str) -> Iterator[str]:
+    def _read(self, path: str) -> dict[str, list[str]]:
+        """The modules by group, but for those of programs."""
+        found: dict[str, list[str]] = {}
         section = ""
         for line in (self._contents.text(path) or "").splitlines()[:MAX_LINES]:
-            line = line.strip()
+            line = line.strip()[:MAX_LINE]
             if head := _SECTION.fullmatch(line):
                 section = head[1]
-            elif section == group and section not in _PROGRAMS and (entry := _OBJECT.match(line)):
-                yield entry[1]
+            elif section not in _PROGRAMS and (entry := _OBJECT.match(line)):
+                found.setdefault(section, []).append(entry[1])
+        return found
 
     def _description(self, place: str) -> str:
         names = self._layout.listing(place)
         return next((names[name] for name in _DESCRIPTIONS if name in names), "")
 
-    def _places(self) -> Iterator[str]:
-        for site in (*self._layout.sites, *self._layout.roots):
-            for name, path in sorted(self._layout.listing(site).items()):
-                if name.endswith(_SUFFIXES):
-                    yield path
+    def _places(self) -> dict[str, list[str]]:
+        """The directories with metadata by the distribution's normalized name."""
+        if self._known is None:
+            self._known = {}
+            for site in (*self._layout.sites, *self._layout.roots):
+                for name, path in sorted(self._layout.listing(site).items()):
+                    if name.endswith(_SUFFIXES):
+                        self._known.setdefault(_name(path), []).append(path)
+        return self._known
 
 
 def _normal(name: str) -> str:

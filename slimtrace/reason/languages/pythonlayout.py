@@ -20,6 +20,10 @@ _SITE = re.compile(r"(.*?/(?:site|dist)-packages)(?:/.*|$)", re.DOTALL)
 _PYCACHE = re.compile(r"(.*)/__pycache__/([^/]+)\.[a-z]+-?\d+[^/]*\.pyc", re.DOTALL)
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?")
 MAX_PTH_LINES = 200
+MAX_ROOTS = (
+    200  # places for modules beside the standard library and site-packages; a forged image could have any
+)
+MAX_PARTS = 20  # of a dotted name
 
 
 class Part(IntEnum):
@@ -67,7 +71,7 @@ class Layout:
         roots |= dict.fromkeys(self._environment(capture))
         roots |= dict.fromkeys(self._tops(opened))
         roots |= dict.fromkeys(self._linked())
-        self.roots = tuple(root for root in roots if not self._is_site(root))
+        self.roots = tuple(root for root in roots if not self._is_site(root))[:MAX_ROOTS]
         dynamic = tuple(f"{path}/lib-dynload" for path in self.standard)
         self.search = tuple(dict.fromkeys((*self.roots, *self.standard, *dynamic, *self.sites)))
 
@@ -106,7 +110,7 @@ class Layout:
         """The module that the beginning of the dotted `name` leads to, the longest one."""
         dots = len(name) - len(name.lstrip("."))
         parts = name.split(".")
-        for end in range(len(parts), max(dots, 0), -1):
+        for end in range(min(len(parts), MAX_PARTS), dots, -1):
             if found := self.find(".".join(parts[:end]), path):
                 return found
         return None

@@ -77,7 +77,7 @@ class ShellFinder:
                 name, _, value = mention.name.partition("=")
                 own = assigned.setdefault(name.removesuffix("+"), [])
                 texts = _expand(value, found) if mention.computed else (value,)
-                own += [text for text in texts if text and text not in own]
+                own += [text for text in texts if 0 < len(text) <= MAX_CHARS and text not in own]
                 del own[MAX_VALUES:]
                 ours = (self._environment[name],) if name in self._environment else ()
                 found[name.removesuffix("+")] = (*own, *ours)
@@ -110,7 +110,7 @@ class ShellFinder:
 
     def _files(self, path: str, mention: Mention, texts: Iterable[str]) -> Iterator[Claim | Doubt]:
         for text in texts:
-            for wanted in text.split(":"):
+            for wanted in text[:MAX_CHARS].split(":"):
                 if not wanted.startswith("/"):
                     places = (paths.join(self._base, wanted), paths.join(paths.parent(path), wanted))
                     wanted = next((one for one in places if self._tree.resolve(one).entry), "")
