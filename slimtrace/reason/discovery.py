@@ -10,6 +10,9 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.reason.evidence import Claim
 from slimtrace.reason.languages.java import Java
+from slimtrace.reason.languages.perl import Perl
+from slimtrace.reason.languages.python import Python
+from slimtrace.reason.languages.shell import Shell
 from slimtrace.reason.system.certificates import Certificates
 from slimtrace.reason.system.dlopen import Dlopen
 from slimtrace.reason.system.gconv import Gconv
@@ -19,9 +22,6 @@ from slimtrace.reason.system.openssl import OpenSsl
 from slimtrace.reason.system.pam import Pam
 from slimtrace.reason.system.terminfo import Terminfo
 from slimtrace.reason.system.timezone import Timezone
-from slimtrace.reason.languages.perl import PerlFinder
-from slimtrace.reason.languages.python import PythonFinder
-from slimtrace.reason.languages.shell import ShellFinder
 
 
 class Finder(Protocol):
@@ -46,9 +46,9 @@ MAKERS: Mapping[str, Maker] = {
     "certificates": Certificates,
     "openssl": OpenSsl,
     "pam": Pam,
-    "python": PythonFinder,
-    "perl": PerlFinder,
-    "shell": ShellFinder,
+    "python": Python,
+    "perl": Perl,
+    "shell": Shell,
 }
 
 

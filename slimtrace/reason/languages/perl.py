@@ -83,7 +83,7 @@ _BEHIND = {
 }
 
 
-class PerlFinder:
+class Perl:
     """Reads every Perl source of the capture that is in use."""
 
     def __init__(self, capture: Capture) -> None:

@@ -41,7 +41,7 @@ MAX_CHILDREN = 64  # modules of one package, any of which may be imported
 _STANDARD = sys.stdlib_module_names | set(sys.builtin_module_names)
 
 
-class PythonFinder:
+class Python:
     """Reads every Python source of the capture that is in use.
 
     *Near* is what runs as soon as the application's own code does: what was loaded, what the application names,
@@ -106,7 +106,7 @@ class _Reading:
     """One source: `path` is the file that was asked, `source` what is read for it; `nearer` gathers what turns
     out to be near."""
 
-    def __init__(self, finder: PythonFinder, path: str, source: str) -> None:
+    def __init__(self, finder: Python, path: str, source: str) -> None:
         self._layout = finder.layout
         self._contents = finder.contents
         self._data = finder.data

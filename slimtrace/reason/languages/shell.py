@@ -34,7 +34,7 @@ MAX_CHARS = 4096  # of an expansion: PATH_MAX
 Values = Mapping[str, tuple[str, ...]]
 
 
-class ShellFinder:
+class Shell:
     """Reads every script of the capture that is in use."""
 
     def __init__(self, capture: Capture) -> None:
