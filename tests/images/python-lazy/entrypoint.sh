@@ -2,6 +2,7 @@
 set -eu
 
 LIBRARY=/usr/local/lib
+# shellcheck disable=SC1091  # where the image has it
 . "$LIBRARY/entrypoint-lib.sh"
 
 case "${REPORT:-no}" in
