@@ -10,6 +10,7 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.reason.evidence import Claim
 from slimtrace.reason.languages.java import Java
+from slimtrace.reason.languages.node import NodeFinder
 from slimtrace.reason.system.certificates import Certificates
 from slimtrace.reason.system.dlopen import Dlopen
 from slimtrace.reason.system.gconv import Gconv
@@ -43,6 +44,7 @@ MAKERS: Mapping[str, Maker] = {
     "certificates": Certificates,
     "openssl": OpenSsl,
     "pam": Pam,
+    "node": NodeFinder,
 }
 
 
