@@ -207,8 +207,8 @@ class NodeFinder:
         )
 
     def _natives(self, package: str, path: str, mention: Mention) -> Iterator[Claim]:
-        """The native parts of a package, where node-gyp, prebuildify and node-pre-gyp put them; of prebuilt ones
-        those for the image's architecture and libc."""
+        """The native parts of a package, where node-gyp, prebuildify and node-pre-gyp put them; of prebuilt
+        ones those for the image's architecture and libc."""
         root = self._tree.resolve(package).path
         for child in self._below(root):
             inside = child[len(root) :]
