@@ -23,6 +23,8 @@ class Sample:
     needs: tuple[str, ...]
 
 
+RUBY = "/usr/lib/ruby/3.1.0"
+
 SAMPLES = {
     "node-lazy": Sample(
         3000,
@@ -37,6 +39,26 @@ SAMPLES = {
             "/app/node_modules/greeter/dist/words.js",
             "/app/node_modules/greeter/dist/greeter.mjs",
             "/app/node_modules/iconv-lite/encodings/tables/shiftjis.json",
+        ),
+    ),
+    "ruby-lazy": Sample(
+        4567,
+        (
+            *("/autoload", "/library", "/extension", "/relative"),
+            *("/plugin/one", "/view", "/data", "/encoding"),
+        ),
+        (
+            "/usr/src/app/lib/shop/cart.rb",
+            "/usr/src/app/lib/shop/price.rb",
+            "/usr/src/app/lib/late.rb",
+            "/usr/src/app/plugins/one.rb",
+            "/usr/src/app/views/page.erb",
+            "/usr/src/app/data/words.txt",
+            "/usr/lib/ruby/vendor_ruby/tilt/erb.rb",
+            f"{RUBY}/csv.rb",
+            f"{RUBY}/csv/parser.rb",
+            "/usr/lib/x86_64-linux-gnu/ruby/3.1.0/bigdecimal.so",
+            "/usr/lib/x86_64-linux-gnu/ruby/3.1.0/enc/trans/single_byte.so",
         ),
     ),
 }
@@ -71,6 +93,11 @@ def test_what_no_probe_touched_works(sample: Build, name: str) -> None:
 
 def test_nothing_is_doubtful(sample: Build) -> None:
     assert sample.report["doubts"] == []
+
+
+def test_what_no_code_names_is_not_kept(built: Callable[[str], Build]) -> None:
+    assert "/app/node_modules/greeter/dist/polite.browser.js" not in built("node-lazy").kept
+    assert "/usr/src/app/lib/shop/receipt.rb" not in built("ruby-lazy").kept
 
 
 def test_it_is_kept_for_what_the_code_names_alone(sample: Build, name: str) -> None:

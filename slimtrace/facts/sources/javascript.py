@@ -17,16 +17,26 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from slimtrace.facts import paths
 from slimtrace.facts.mentions import Mention
-from slimtrace.facts.sources import SOURCE_LIMIT
+from slimtrace.facts.sources import MAX_MENTIONS, SOURCE_LIMIT
 from slimtrace.facts.sources.javascript_tokens import Sort, Token, tokens
+from slimtrace.facts.sources.javascript_values import (
+    CLOSING,
+    JOINS,
+    OPENING,
+    STOPPING,
+    Value,
+    argument,
+    end_of,
+    value_at,
+)
 
 AHEAD, AHEAD_TOKENS = 2048, 64  # characters and tokens of an expression that are looked at
 MAX_LOOKS = 30_000  # calls of one file that are looked at; a bundle of SOURCE_LIMIT bytes has a tenth of them
-MAX_DEPTH = 8  # of calls within an argument
+
 MAX_TEXT = 120  # characters of a computed expression that are told
 _TELLING = (b"require", b"import", b"export", b"__dirname", b"cwd", b"static", b"File", b"Stream", b"fork")
 _REQUIRES = frozenset(("require", "__require", "__non_webpack_require__"))
@@ -34,23 +44,10 @@ _REQUIRES = frozenset(("require", "__require", "__non_webpack_require__"))
 _OPENERS = "readFile readFileSync createReadStream sendFile download open openSync readdir readdirSync fork"
 _OPENS = frozenset(_OPENERS.split())
 _CALLS = frozenset((("Worker", "new"), ("static", ".")))
-_JOINS = frozenset(("join", "resolve"))
-_WRAPS = frozenset(("fileURLToPath", "pathToFileURL", "String"))
-_OPENING, _CLOSING, _STOPPING = frozenset("([{"), frozenset(")]}"), frozenset(",;")
+
+
 _CALLED = re.compile(r"\s*+(?:\(|\.)")
 _OF_DECLARATIONS = frozenset((",", "{", "}", "*"))
-
-
-class Value(NamedTuple):
-    """What is known of an expression: its `text`, or with `whole` False the beginning of it. `base` is "" for
-    the text itself, "file" or "cwd" for a path below the file's own or the working directory."""
-
-    text: str
-    whole: bool = True
-    base: str = ""
-
-
-_UNKNOWN = Value("", whole=False)
 
 
 def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
@@ -65,7 +62,7 @@ def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
         for kind, name, at, computed in _Reading(text).found()
         if name
     )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(islice(found, MAX_MENTIONS)))
 
 
 _Found = tuple[str, str, int, bool]  # kind, name, offset, computed
@@ -97,7 +94,7 @@ class _Reading:
             elif declaring and not (sort is Sort.STRING or value in _OF_DECLARATIONS):
                 declaring = False
             elif sort is Sort.HEAD and value == "" and start >= self._passed:
-                yield from self._path(_value(self._ahead(start), 0), start)
+                yield from self._path(value_at(self._ahead(start), 0), start)
             before, last = last, token
 
     def _name(self, name: str, start: int, end: int, last: Token, before: Token) -> Iterator[_Found]:
@@ -107,14 +104,14 @@ class _Reading:
         if name in _REQUIRES:
             if not (called and before.value != "module") and last.value != "function":
                 yield from self._require(start, end)
-        elif name in _JOINS:
+        elif name in JOINS:
             yield from self._path(self._join(name, start, called and before.value == "path"), start)
         elif name == "__dirname":
-            yield from self._path(_value(self._ahead(start), 0), start)
+            yield from self._path(value_at(self._ahead(start), 0), start)
         elif name == "URL" and last.value == "new":
-            yield from self._path(_value(self._ahead(last.start), 0), start)
+            yield from self._path(value_at(self._ahead(last.start), 0), start)
         elif name in _OPENS or (name, last.value) in _CALLS:
-            yield from self._cwd(_argument(self._ahead(end)), start)
+            yield from self._cwd(argument(self._ahead(end)), start)
         elif name == "set" and called:
             yield from self._setting(start, end)
 
@@ -127,9 +124,9 @@ class _Reading:
         for token in islice(tokens(text), AHEAD_TOKENS):
             found.append(token._replace(start=token.start + at, end=token.end + at))
             if token.sort is Sort.MARK:
-                closed = token.value in _CLOSING
-                depth += (token.value in _OPENING) - closed
-                if depth < 0 or (depth == 0 and (closed or token.value in _STOPPING)):
+                closed = token.value in CLOSING
+                depth += (token.value in OPENING) - closed
+                if depth < 0 or (depth == 0 and (closed or token.value in STOPPING)):
                     break
         return found
 
@@ -153,10 +150,10 @@ class _Reading:
         """What the first argument of a require or import(), its bracket first in `ahead`, names."""
         if not ahead or ahead[0].value != "(":
             return
-        stop = _end(ahead, 1)
+        stop = end_of(ahead, 1)
         if stop == 1:
             return
-        value = _value(ahead, 1)
+        value = value_at(ahead, 1)
         last = ahead[stop - 1]
         self._passed = max(self._passed, last.end)
         spelled = {"file": "./", "cwd": ""}.get(value.base, "") + value.text
@@ -172,7 +169,7 @@ class _Reading:
                 yield "among", directory, start, False
 
     def _join(self, name: str, start: int, of_path: bool) -> Value:
-        value = _value(self._ahead(start), 0)
+        value = value_at(self._ahead(start), 0)
         if value.base or not of_path or name != "resolve":
             return value
         return value._replace(base="cwd")
@@ -191,112 +188,9 @@ class _Reading:
         ahead = self._ahead(end)
         if len(ahead) < 4 or ahead[0].value != "(" or ahead[1].sort is not Sort.STRING or ahead[2].value != ",":
             return
-        value = _value(ahead, 3)
+        value = value_at(ahead, 3)
         if ahead[1].value == "views":
             yield from self._cwd(value, start)
         elif ahead[1].value == "view engine" and value.whole:
             yield "require", value.text, start, False
             yield "cwd", "views", start, False
-
-
-def _argument(ahead: list[Token]) -> Value:
-    """The first argument of the call whose bracket is the first token."""
-    return _value(ahead, 1) if ahead and ahead[0].value == "(" else _UNKNOWN
-
-
-def _end(ahead: list[Token], at: int) -> int:
-    """Where the expression that begins at `at` ends: at a comma or the bracket that closes what holds it."""
-    depth = 0
-    for here in range(at, len(ahead)):
-        token = ahead[here]
-        if token.sort is Sort.MARK:
-            if token.value in _OPENING:
-                depth += 1
-            elif token.value in _CLOSING:
-                if depth == 0:
-                    return here
-                depth -= 1
-            elif token.value in _STOPPING and depth == 0:
-                return here
-    return len(ahead)
-
-
-def _value(ahead: list[Token], at: int, depth: int = 0) -> Value:
-    """What is known of the expression at `at`: literals, their sums, templates, and the calls that make paths
-    of literals."""
-    end = _end(ahead, at)
-    value, at = _operand(ahead, at, end, depth)
-    while at < end and value.whole and ahead[at].value == "+":
-        more, at = _operand(ahead, at + 1, end, depth)
-        if more.base:
-            return value._replace(whole=False)
-        value = Value(value.text + more.text, more.whole, value.base)
-    return value if at >= end else value._replace(whole=False)
-
-
-def _operand(ahead: list[Token], at: int, end: int, depth: int) -> tuple[Value, int]:
-    """One operand, and where it ends."""
-    if at >= end or depth > MAX_DEPTH:
-        return _UNKNOWN, at + 1
-    token = ahead[at]
-    words = [token.value for token in ahead[at : min(at + 5, end)]]
-    if token.sort is Sort.STRING:
-        return Value(token.value), at + 1
-    if token.sort is Sort.HEAD:
-        return _template(ahead, at, end)
-    if token.value == "__dirname" or words[:4] == ["import", ".", "meta", ".", "dirname"]:
-        return Value("", base="file"), at + (1 if token.value == "__dirname" else 5)
-    if words == ["process", ".", "cwd", "(", ")"]:
-        return Value("", base="cwd"), at + 5
-    if words[:3] == ["new", "URL", "("]:
-        second = _end(ahead, at + 3)
-        behind = [token.value for token in ahead[second : second + 7]]
-        value = _value(ahead, at + 3, depth + 1)
-        if behind != [",", "import", ".", "meta", ".", "url", ")"]:
-            return _UNKNOWN, end
-        at = second + 7
-        if [token.value for token in ahead[at : at + 2]] in ([".", "pathname"], [".", "href"]):
-            at += 2
-        return value._replace(base="file"), at
-    for skip in (0, 2):  # join(…), path.join(…)
-        if len(words) > skip + 1 and words[skip + 1] == "(" and (skip == 0 or words[1] == "."):
-            if words[skip] in _JOINS:
-                return _joined(ahead, at + skip + 2, depth)
-            if words[skip] in _WRAPS:
-                inner = _end(ahead, at + skip + 2)
-                return _value(ahead, at + skip + 2, depth + 1), inner + 1
-    return _UNKNOWN, at + 1
-
-
-def _joined(ahead: list[Token], at: int, depth: int) -> tuple[Value, int]:
-    """The arguments of path.join or path.resolve from `at` on."""
-    value = Value("")
-    while at < len(ahead) and ahead[at].value != ")":
-        part = _value(ahead, at, depth + 1)
-        at = _end(ahead, at)
-        if value.whole:
-            text = f"{value.text}/{part.text}" if value.text else part.text
-            value = Value(text, part.whole, value.base or part.base)
-        if at < len(ahead) and ahead[at].value == ",":
-            at += 1
-        elif at < len(ahead) and ahead[at].value != ")":
-            break
-    return value, at + 1
-
-
-def _template(ahead: list[Token], at: int, end: int) -> tuple[Value, int]:
-    """A template: `${__dirname}/a` and `${process.cwd()}/a` are paths, of others the beginning is known."""
-    head = ahead[at].value
-    stop = next((here for here in range(at, end) if ahead[here].sort is Sort.TAIL), end)
-    value = Value(head)
-    for here in range(at + 1, stop + 1):
-        if here >= end or not value.whole:
-            break
-        token = ahead[here]
-        if token.sort in (Sort.MIDDLE, Sort.TAIL):
-            value = value._replace(text=value.text + token.value)
-        elif token.value == "__dirname" and value.text == "":
-            value = value._replace(base="file")
-        else:
-            value = value._replace(whole=False)
-    return value, stop + 1

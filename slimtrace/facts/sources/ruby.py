@@ -25,15 +25,16 @@ more than that line. `lazy` is told by the indentation of def. Sources: docs.rub
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from slimtrace.facts import paths
 from slimtrace.facts.mentions import Mention
-from slimtrace.facts.sources import SOURCE_LIMIT
+from slimtrace.facts.sources import MAX_MENTIONS, SOURCE_LIMIT
+from slimtrace.facts.sources.ruby_values import Line, Value, tokens, value_at
 
 MAX_LINE = 4000  # characters of a line that are looked at
 MAX_SCOPES = 16  # of classes and modules within one another
-MAX_DEPTH = 8  # of calls within an argument
+
 MAX_TEXT = 120  # characters of a computed expression that are told
 _WORDS = """
 require require_relative load autoload gem for_gem LOAD_PATH expand_path join __dir__ Dir read open readlines
@@ -43,39 +44,10 @@ _VIEWS = frozenset(("erb", "erubi", "haml", "slim", "liquid", "markdown", "build
 _TELLING = re.compile(rf"\b(?:{'|'.join((*_WORDS.split(), *sorted(_VIEWS)))})\b|\$:|coding[:=]")
 _READS = frozenset(("read", "open", "readlines", "foreach", "load_file"))
 _ENCODES = frozenset(("encode", "force_encoding", "set_encoding"))
-_TOKEN = re.compile(
-    r"""
-    (?P<blank> \s++ )
-    | (?P<comment> \#(?!\{).* )
-    | (?P<name> [^\W\d]\w*+[?!]? | \$[\w:] )
-    | (?P<symbol> :[^\W\d]\w*+ )
-    | (?P<string> "[^"\\]*+" | '[^'\\]*+' )
-    | (?P<quote> ["'] )
-    | (?P<mark> :: | << | [\s\S] )
-    """,
-    re.VERBOSE,
-)
-_STOPS = {mark: re.compile(rf"[\\{mark}]") for mark in "\"'"}
 _HEREDOC = re.compile(r"<<(?:[~-][\"'`]?(?P<indented>\w++)|[\"'`]?(?P<plain>[A-Z_]\w*+))")
-_HERE = re.compile(
-    r"\A#\{(?:__dir__|File\.dirname\(__FILE__\)|File\.expand_path\(['\"]\.\.['\"], __FILE__\))\}"
-)
 _MAGIC = re.compile(r"#.*coding[:=]\s*([\w.-]+)")
 _CONSTANT = re.compile(r"(?<![\w@$])[A-Z]\w*+(?:::[A-Z]\w*+)*")
 _SCOPE = re.compile(r"\s*+(?:module|class)\s++(?P<name>[A-Z][\w:]*+)")
-_Line = list[tuple[str, str]]  # tokens as sort and value
-
-
-class Value(NamedTuple):
-    """What is known of an expression: its `text`, or with `whole` False the beginning of it. `base` is "" for
-    the text itself, "dir" for a path in the file's directory, "file" for one that begins at the file's name."""
-
-    text: str
-    whole: bool = True
-    base: str = ""
-
-
-_UNKNOWN = Value("", whole=False)
 
 
 def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
@@ -87,6 +59,8 @@ def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
     globbed = -9  # the last line with a Dir[…], whose files a require nearby means
     method: int | None = None  # the indentation of the def that the line is in
     for number, line in _code(text):
+        if len(found) >= MAX_MENTIONS:
+            break
         line = line[:MAX_LINE]
         indent = len(line) - len(line.lstrip())
         if method is not None and indent <= method:
@@ -96,7 +70,7 @@ def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
         scope = scopes[-1][1] if scopes else ""
         rest = line
         if opened := _SCOPE.match(line):
-            if len(scopes) < MAX_SCOPES:
+            if len(scopes) < MAX_SCOPES and len(opened["name"]) < MAX_TEXT:
                 scopes.append((indent, f"{scope}::{opened['name']}" if scope else opened["name"]))
             rest = line[opened.end() :]
         if not rest.startswith(("#", "autoload"), min(indent, len(rest))):
@@ -142,7 +116,7 @@ def _of_line(line: str, number: int) -> Iterator[tuple[str, str, bool]]:
     """Kind, name and whether it is computed, of each mention in a line."""
     if number < 3 and (magic := _MAGIC.match(line)):
         yield "encoding", magic[1], False
-    words = _tokens(line)
+    words = tokens(line)
     to_load_path = any(value in ("LOAD_PATH", "$:", "$L") for _, value in words)
     at = 0
     while at < len(words):
@@ -154,25 +128,25 @@ def _of_line(line: str, number: int) -> Iterator[tuple[str, str, bool]]:
             pass
         elif word in ("require", "require_relative", "load"):
             if not called or owner == "Kernel":
-                at, value = _value(words, argument)
+                at, value = value_at(words, argument)
                 yield from _require(word, value, words, argument)
                 continue
         elif word == "autoload":
             yield from _autoload(words, argument)
         elif word == "gem" and not called:
-            _, value = _value(words, argument)
+            _, value = value_at(words, argument)
             if value.whole and not value.base and value.text:
                 yield "gem", value.text, False
         elif word in ("require", "setup") and owner == "Bundler":
             yield "bundler", word, False
         elif word in ("expand_path", "join", "__dir__") or (word == "Dir" and at + 1 < len(words)):
             start = at - 2 if called else at
-            at, value = _value(words, max(start, 0))
+            at, value = value_at(words, max(start, 0))
             yield from _path(value, to_load_path)
             at = max(at, start + 3)
             continue
         elif word in _READS and called and owner in ("File", "IO", "YAML", "JSON"):
-            _, value = _value(words, argument)
+            _, value = value_at(words, argument)
             if value.whole and not value.base:
                 yield "cwd", value.text, False
         elif word == "for_gem":
@@ -191,7 +165,7 @@ def _of_line(line: str, number: int) -> Iterator[tuple[str, str, bool]]:
 _BUNDLER = [("name", "Bundler"), ("mark", "."), ("name", "require")]
 
 
-def _require(word: str, value: Value, words: _Line, at: int) -> Iterator[tuple[str, str, bool]]:
+def _require(word: str, value: Value, words: Line, at: int) -> Iterator[tuple[str, str, bool]]:
     relative = value.base or word == "require_relative"
     text = _in_directory(value)
     if value.whole and value.text:
@@ -204,11 +178,11 @@ def _require(word: str, value: Value, words: _Line, at: int) -> Iterator[tuple[s
             yield "among", f"./{prefix}" if relative and not prefix.startswith(".") else prefix, False
 
 
-def _autoload(words: _Line, at: int) -> Iterator[tuple[str, str, bool]]:
+def _autoload(words: Line, at: int) -> Iterator[tuple[str, str, bool]]:
     if words[at : at + 1] and words[at][0] in ("symbol", "string"):
         constant = words[at][1].lstrip(":")
         if words[at + 1 : at + 2] == [("mark", ",")]:
-            _, value = _value(words, at + 2)
+            _, value = value_at(words, at + 2)
             if value.whole and value.text:
                 yield "autoload", f"{constant} {'./' if value.base else ''}{_in_directory(value)}", False
         elif words[at][0] == "symbol":
@@ -241,7 +215,7 @@ def _is_view(word: tuple[str, str]) -> bool:
     return word[0] == "symbol" or (word[0] == "string" and word[1].isidentifier())
 
 
-def _encodings(words: _Line) -> Iterator[str]:
+def _encodings(words: Line) -> Iterator[str]:
     """The names among the first arguments of a call, or after Encoding::."""
     if words[:1] == [("mark", "::")]:
         yield from (value for sort, value in words[1:2] if sort == "name" and value[0].isupper())
@@ -251,116 +225,3 @@ def _encodings(words: _Line) -> Iterator[str]:
             yield value
         elif value not in ("(", ","):
             return
-
-
-def _tokens(line: str) -> _Line:
-    found: _Line = []
-    at = 0
-    while at < len(line):
-        match = _TOKEN.match(line, at)
-        assert match is not None  # its last alternative takes anything
-        sort, at = match.lastgroup or "mark", match.end()
-        if sort == "comment":
-            # "#" within a regular expression or after a word is none
-            if match.start() == 0 or line[match.start() - 1].isspace():
-                break
-            at = match.start() + 1
-        elif sort == "string":
-            found.append((sort, match[0][1:-1]))
-        elif sort == "quote":
-            start = at
-            while (stop := _STOPS[match[0]].search(line, at)) and stop[0] == "\\":
-                at = stop.end() + 1
-            found.append(("string", line[start : stop.start() if stop else len(line)].replace("\\", "")))
-            at = stop.end() if stop else len(line)
-        elif sort != "blank":
-            found.append((sort, match[0]))
-    return found
-
-
-def _value(words: _Line, at: int, depth: int = 0) -> tuple[int, Value]:
-    """The expression at `at`, a sum of operands, and where what was understood of it ends."""
-    at, value = _operand(words, at, depth)
-    while value.whole and words[at : at + 1] == [("mark", "+")]:
-        at, more = _operand(words, at + 1, depth)
-        value = Value(value.text + more.text, more.whole and not more.base, value.base)
-    known = at >= len(words) or words[at][1] in (
-        ")",
-        "]",
-        ",",
-        ";",
-        "}",
-        "if",
-        "unless",
-        "rescue",
-        "and",
-        "or",
-        "&",
-    )
-    return at, value if known or words[at][1] == "." else value._replace(whole=False)
-
-
-def _operand(words: _Line, at: int, depth: int) -> tuple[int, Value]:
-    if at >= len(words) or depth > MAX_DEPTH:
-        return at + 1, _UNKNOWN
-    sort, word = words[at]
-    if sort == "string":
-        return at + 1, _text(word)
-    if word == "__dir__":
-        return at + 1, Value("", base="dir")
-    if word == "__FILE__":
-        return at + 1, Value("", base="file")
-    owned = word in ("File", "Dir") and at + 2 < len(words)
-    call = words[at + 2][1] if owned and words[at + 1][1] == "." else word
-    start = at + 2 if owned and words[at + 1][1] == "[" else at + (4 if owned else 2)
-    opened = words[start - 1 : start] in ([("mark", "(")], [("mark", "[")])
-    if not opened:
-        start -= 1
-    if not (owned and words[at + 1][1] == "[") and call not in (
-        "expand_path",
-        "join",
-        "dirname",
-        "glob",
-        "realpath",
-    ):
-        return at + 1, _UNKNOWN
-    arguments: list[Value] = []
-    at = start
-    while at < len(words) and words[at][1] not in (")", "]"):
-        at, value = _value(words, at, depth + 1)
-        arguments.append(value)
-        if at >= len(words) or words[at][1] != ",":
-            break
-        at += 1
-    closed = at < len(words) and words[at][1] in (")", "]")
-    return at + closed, _called(call, arguments)
-
-
-def _called(call: str, arguments: list[Value]) -> Value:
-    """What File.join, .expand_path, .dirname or Dir.glob make of their arguments."""
-    if not arguments:
-        return _UNKNOWN
-    first = arguments[0]
-    if call == "dirname":
-        return Value("", base="dir") if first == Value("", base="file") else _UNKNOWN
-    if call == "expand_path":
-        if len(arguments) > 1 and arguments[1].base and arguments[1].whole and not first.base:
-            base = arguments[1]
-            return Value(f"{base.text}/{first.text}" if base.text else first.text, first.whole, base.base)
-        return first if len(arguments) == 1 else _UNKNOWN
-    if call == "join":
-        text = "/".join(value.text for value in arguments if value.text)
-        known = next((at for at, value in enumerate(arguments) if not value.whole), None)
-        if known is not None:
-            text = "/".join([value.text for value in arguments[: known + 1]])
-        return Value(text, known is None, first.base)
-    return first
-
-
-def _text(raw: str) -> Value:
-    """A string literal; one with #{…} is known as far as that, and #{__dir__} is the file's directory."""
-    base = ""
-    if here := _HERE.match(raw):
-        raw, base = raw[here.end() :], "dir"
-    before, found, _ = raw.partition("#{")
-    return Value(before, not found, base)

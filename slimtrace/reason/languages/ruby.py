@@ -3,11 +3,9 @@
 What an application or a gem names is followed wherever it stands; of Ruby's own library what loading a file
 reaches. An autoload is followed when its constant is named in other code or a template. Of RubyGems and Bundler
 nothing is followed: they ran, and what they could install is no need.
-$LOAD_PATH is told from evidence: from Ruby's own directories as the trace met them, from the gems whose files
-were used, and from where features that are known were searched.
 
-Sources: docs.ruby-lang.org Kernel#require, #autoload; Ruby's ruby.c (ruby_init_loadpath), load.c; RubyGems'
-core_ext/kernel_require.rb; Ruby's enc/trans for which library converts what.
+Sources: docs.ruby-lang.org Kernel#require, #autoload; Ruby's load.c; RubyGems' core_ext/kernel_require.rb;
+Ruby's enc/trans for which library converts what.
 """
 
 import re
@@ -21,10 +19,8 @@ from slimtrace.facts.selection import Why
 from slimtrace.facts.tree import Kind
 from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.languages.gems import Gem, Gems
+from slimtrace.reason.languages.load_path import LoadPath
 
-_OWN = re.compile(r".*?/ruby/\d+\.\d+\.\d+(?=/)")
-_SITE = re.compile(r".*?/(?:site_ruby|vendor_ruby)(?=/)")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
 _TOOLS = re.compile(r"/(?:rubygems|bundler)(?:/|\.rb$|-\d)")
 # Tools of developers, which gems offer behind a switch; followed only where the application itself names them.
 _DEVELOPING = frozenset(("objspace", "coverage", "ripper", "irb", "debug", "byebug", "pry", "rdoc", "tracer"))
@@ -65,58 +61,15 @@ class RubyFinder:
         self._gems = Gems(capture.tree, capture.contents)
         self._named: set[str] = set()  # constants that some code names
         self._waiting: dict[str, list[Claim]] = {}  # what is loaded when one comes to be named
-        self._load_path: dict[str, None] = {}
-        self._own: set[str] = set()  # Ruby's own directories
-        self._learn(capture)
-
-    def _learn(self, capture: Capture) -> None:
-        """$LOAD_PATH from the trace."""
-        seen: dict[str, bool] = {}  # what was looked up with the endings of features, and whether it was there
-        for use in capture.trace.uses:
-            path = use.resolved or (paths.join(use.base, use.asked) if use.base or use.asked[:1] == "/" else "")
-            if path.endswith((".rb", ".so")) and use.use in (Use.READ, Use.MAP, Use.STAT):
-                seen[path] = seen.get(path, False) or not use.error
-        site: set[str] = set()
-        gems: dict[str, Gem] = {}
-        for path, there in seen.items():
-            if there and (gem := self._gems.of(path)):
-                gems[gem.specification] = gem
-            for pattern, into in ((_OWN, self._own), (_SITE, site)):
-                if found := pattern.match(path):
-                    into |= set(self._with_parts(found[0]))
-        places = [place for key in sorted(gems) for place in gems[key].lib]
-        places += [*sorted(site, key=lambda place: ("vendor" in place, place)), *sorted(self._own)]
-        features = {path[len(place) + 1 :] for place in places for path in seen if path.startswith(f"{place}/")}
-        for path in sorted(seen):
-            at = path.rfind("/")
-            while at > 0:
-                if path[at + 1 :] in features:
-                    places.append(path[:at])
-                at = path.rfind("/", 0, at)
-        for place in places:
-            self._add_place(place)
-
-    def _with_parts(self, place: str) -> Iterator[str]:
-        """`place`, its directory for one version of Ruby, and in these the one for the machine."""
-        for part in (place, *self._tree.children(place)):
-            if part == place or _VERSION.fullmatch(paths.name(part)):
-                yield part
-                for child in self._tree.children(part):
-                    if f"{child}/rbconfig.rb" in self._tree or paths.name(child).endswith(("-linux", "-gnu")):
-                        yield child
-
-    def _add_place(self, place: str) -> None:
-        entry = self._tree.resolve(place).entry
-        if entry and entry.kind is Kind.DIR:
-            self._load_path.setdefault(place)
+        self._load_path = LoadPath(capture, self._gems)
 
     def found(self, path: str) -> Iterator[Claim | Doubt]:
         """The claims and doubts of one file."""
         if not self._ran or not self._is_script(path) or _TOOLS.search(path):
             return
         gem = self._gems.of(path)
-        own = gem is None and any(paths.below(path, place) for place in self._own)
-        third = gem is not None or bool(_SITE.match(path))
+        own = gem is None and self._load_path.is_own(path)
+        third = gem is not None or self._load_path.is_site(path)
         if gem:
             yield from self._activate(gem, path, "its gem")
         mentions = self._contents.mentions(path, Language.RUBY)
@@ -163,7 +116,7 @@ class RubyFinder:
             case "bundler" if application:
                 yield from self._bundled(path, of)
             case "load_path":
-                self._add_place(self._tree.resolve(paths.join(here, mention.name)).path)
+                self._load_path.add(self._tree.resolve(paths.join(here, mention.name)).path)
             case "zeitwerk":
                 yield from self._below(path.removesuffix(".rb"), path, of)
             case "path":
@@ -186,7 +139,7 @@ class RubyFinder:
         for place in self._load_path:
             found = tuple(self._file(f"{place}/{name}", path, of))
             yield from found
-            if found and place not in self._own:
+            if found and not self._load_path.is_own(place):
                 return
             if found:
                 break
@@ -240,7 +193,7 @@ class RubyFinder:
         for needed in self._gems.needs(gem):
             yield Claim(needed.specification, Why.IMPORTED, path, of)
             for lib in needed.lib:
-                self._add_place(lib)
+                self._load_path.add(lib)
             if self._is(f"{needed.extension}/gem.build_complete", Kind.FILE):
                 yield Claim(f"{needed.extension}/gem.build_complete", Why.IMPORTED, path, of)
 
