@@ -11,6 +11,7 @@ from slimtrace.facts.events import Doubt
 from slimtrace.reason.evidence import Claim
 from slimtrace.reason.languages.java import Java
 from slimtrace.reason.languages.node import NodeFinder
+from slimtrace.reason.languages.php import PhpFinder
 from slimtrace.reason.languages.ruby import RubyFinder
 from slimtrace.reason.system.certificates import Certificates
 from slimtrace.reason.system.dlopen import Dlopen
@@ -47,6 +48,7 @@ MAKERS: Mapping[str, Maker] = {
     "pam": Pam,
     "node": NodeFinder,
     "ruby": RubyFinder,
+    "php": PhpFinder,
 }
 
 

@@ -61,6 +61,20 @@ SAMPLES = {
             "/usr/lib/x86_64-linux-gnu/ruby/3.1.0/enc/trans/single_byte.so",
         ),
     ),
+    "php": Sample(
+        80,
+        ("/late.php", "/classes.php", "/page.php", "/lib/words.txt"),
+        (
+            "/var/www/html/late.php",
+            "/var/www/html/lib/words.php",
+            "/var/www/html/lib/more.php",
+            "/var/www/html/lib/words.txt",
+            "/var/www/html/templates/plain.php",
+            "/var/www/html/vendor/acme/src/helper.php",
+            "/var/www/html/vendor/acme/src/Shapes/Circle.php",
+            "/var/www/html/vendor/acme/src/Shapes/Shape.php",
+        ),
+    ),
 }
 
 
@@ -98,6 +112,7 @@ def test_nothing_is_doubtful(sample: Build) -> None:
 def test_what_no_code_names_is_not_kept(built: Callable[[str], Build]) -> None:
     assert "/app/node_modules/greeter/dist/polite.browser.js" not in built("node-lazy").kept
     assert "/usr/src/app/lib/shop/receipt.rb" not in built("ruby-lazy").kept
+    assert "/var/www/html/vendor/acme/src/Shapes/Unused.php" not in built("php").kept
 
 
 def test_it_is_kept_for_what_the_code_names_alone(sample: Build, name: str) -> None:
