@@ -38,7 +38,8 @@ AHEAD, AHEAD_TOKENS = 2048, 64  # characters and tokens of an expression that ar
 MAX_LOOKS = 30_000  # calls of one file that are looked at; a bundle of SOURCE_LIMIT bytes has a tenth of them
 
 MAX_TEXT = 120  # characters of a computed expression that are told
-_TELLING = (b"require", b"import", b"export", b"__dirname", b"cwd", b"static", b"File", b"Stream", b"fork")
+_TELLS = b"require import export __dirname cwd path. static File Stream fork readdir Worker view"
+_TELLING = _TELLS.split()
 _REQUIRES = frozenset(("require", "__require", "__non_webpack_require__"))
 # Functions whose first argument is a file's name.
 _OPENERS = "readFile readFileSync createReadStream sendFile download open openSync readdir readdirSync fork"

@@ -27,6 +27,7 @@ MAX_TEXT = 120  # characters of a computed expression that are told
 MAX_NAME = 400  # characters of a class's whole name
 _INCLUDES = frozenset(("include", "include_once", "require", "require_once"))
 _CLASSES = frozenset(("class", "trait", "enum", "interface"))
+_BEFORE_OTHERS = frozenset(("->", "function", "const", *_CLASSES))
 _BEFORE_CLASSES = frozenset(("new", "extends", "implements", "instanceof"))
 _OPENERS = "file_get_contents fopen readfile file parse_ini_file simplexml_load_file is_file file_exists glob"
 _OPENS = frozenset(_OPENERS.split())
@@ -133,7 +134,7 @@ def _of_statement(words: list[Token], text: str, names: _Names) -> Iterator[_Fou
             _, value = value_at(words, at + 2)
             if value.whole and not value.base:
                 yield "file", value.text, offset, False
-        elif sort is Sort.NAME and before not in ("->", "function", "const") and _may_be_class(words, at):
+        elif sort is Sort.NAME and before not in _BEFORE_OTHERS and _may_be_class(words, at):
             yield "class", names.whole(word), offset, False
         elif sort is Sort.STRING and "\\" in word and len(word) < MAX_NAME:
             plain = word.replace("\\\\", "\\")

@@ -1,8 +1,8 @@
 """PHP: the extensions that its configuration names, and the files and classes that the code in use names.
 
 A page is named by a URL alone, so what lies in the web server's document root is the application's, each file a
-beginning; so is a script that PHP was started with. Packages in a vendor directory are followed class by class,
-by Composer's maps. Where no document root is configured, it is the directory of the scripts that ran.
+beginning. Where none is configured, it is the directory of the scripts that ran. Packages in a vendor directory
+are followed class by class, by Composer's maps.
 
 Sources: php.net/manual configuration.file, extensions, function.include; httpd.apache.org DocumentRoot, Alias;
 nginx.org ngx_http_core_module root.
@@ -51,7 +51,12 @@ class PhpFinder:
         self._extensions = list(
             dict.fromkeys(found[0] for path in loaded if (found := _EXTENSIONS.match(path)))
         ) or [entry.path for entry in capture.tree if _EXTENSIONS.match(f"{entry.path}/x.so")]
-        self._roots = self._document_roots(loaded)
+        web = any(
+            "fpm" in paths.name(run.binary) or "cgi" in paths.name(run.binary) or "-S" in run.argv
+            for run in capture.trace.execs
+        )
+        web = web or any(_LIBRARY.fullmatch(paths.name(path)) for path in loaded)
+        self._roots = self._document_roots(loaded) if web else ()
         self._include_path = list(INCLUDE_PATH)
         self._composers: dict[str, Composer] = {}
         self._classes: dict[str, tuple[str, str]] = {}  # named before any map was known: by whom, and where
