@@ -10,8 +10,11 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.reason.evidence import Claim
 from slimtrace.reason.languages.java import Java
+from slimtrace.reason.languages.node import Node
 from slimtrace.reason.languages.perl import Perl
+from slimtrace.reason.languages.php import Php
 from slimtrace.reason.languages.python import Python
+from slimtrace.reason.languages.ruby import Ruby
 from slimtrace.reason.languages.shell import Shell
 from slimtrace.reason.system.certificates import Certificates
 from slimtrace.reason.system.dlopen import Dlopen
@@ -49,6 +52,9 @@ MAKERS: Mapping[str, Maker] = {
     "python": Python,
     "perl": Perl,
     "shell": Shell,
+    "node": Node,
+    "ruby": Ruby,
+    "php": Php,
 }
 
 

@@ -1,0 +1,1 @@
+export default (name) => `hello ${name}, from a module`;

@@ -1,0 +1,3 @@
+"use strict";
+
+module.exports = (name) => `${require("#words").dear} ${name}: ${require("greeter")(name)}`;

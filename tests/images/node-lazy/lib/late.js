@@ -1,0 +1,3 @@
+"use strict";
+
+module.exports = { late: true, table: require("./table.json") };

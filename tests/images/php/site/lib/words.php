@@ -1,0 +1,4 @@
+<?php
+function words() {
+    return "words";
+}

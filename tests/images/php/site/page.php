@@ -1,0 +1,3 @@
+<?php
+$template = $_GET["template"] ?? "plain";
+include "templates/" . basename($template) . ".php";

@@ -1,0 +1,1 @@
+<p>plain <?= strtoupper("template") ?></p>

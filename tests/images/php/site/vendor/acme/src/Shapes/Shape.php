@@ -1,0 +1,9 @@
+<?php
+namespace Acme\Shapes;
+
+abstract class Shape
+{
+    public function __construct(protected int $size)
+    {
+    }
+}

@@ -1,0 +1,6 @@
+<?php
+namespace Acme\Shapes;
+
+class Unused
+{
+}

@@ -1,0 +1,4 @@
+<?php
+require_once __DIR__ . '/composer/autoload_real.php';
+
+return AutoloaderInit::getLoader();

@@ -1,0 +1,3 @@
+def late
+  "late"
+end

@@ -1,0 +1,7 @@
+module Shop
+  module Price
+    def self.of(count)
+      count * 7
+    end
+  end
+end

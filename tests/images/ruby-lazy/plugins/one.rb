@@ -1,0 +1,3 @@
+def plugin
+  "plugin one"
+end
