@@ -42,6 +42,7 @@ def named(text: str, *kinds: str) -> list[str]:
         ('require __dir__ + "/a"', ["require_relative a"]),
         ("load 'a.rb'", ["load a.rb"]),
         ("YAML.load('a'); load config", []),
+        ("pp x; pp = 1; f(pp, 2); x.pp", ["require pp"]),
         ("gem 'rack', '~> 2'", ["gem rack"]),
         ("Bundler.require(:default)", ["bundler require"]),
         ("Zeitwerk::Loader.for_gem", ["zeitwerk for_gem"]),

@@ -59,6 +59,8 @@ PKG = "/app/node_modules/pkg"
         ("absolute", "/opt/a", {"/opt/a.js": "text"}, {"/opt/a.js"}),
         ("a builtin", "fs", {"/app/node_modules/fs/index.js": "text"}, set()),
         ("a builtin's part", "fs/promises", {"/app/node_modules/fs/promises.js": "text"}, set()),
+        ("a package of that name", "fs/", {"/app/node_modules/fs/index.js": "text"},
+         {"/app/node_modules/fs/index.js"}),
         ("node:", "node:test", {"/app/node_modules/test/index.js": "text"}, set()),
         ("a package", "pkg", {f"{PKG}/package.json": package(main="m.js"), f"{PKG}/m.js": "text"},
          {f"{PKG}/package.json", f"{PKG}/m.js"}),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -26,11 +27,13 @@ START = Exec("/usr/bin/ruby3.1", "", "/usr/bin/ruby3.1", 1, 0, argv=("ruby", "ap
 CONFIG = {"WorkingDir": "/app"}
 
 
-def seen_with(spec: Mapping[str, str], app: str, opened: Iterable[str], missed: Iterable[str] = ()) -> Capture:
+def seen_with(
+    spec: Mapping[str, str], app: str, opened: Iterable[str], missed: Iterable[str] = (), config: Any = CONFIG
+) -> Capture:
     spec = {**RUBY, "/app/app.rb": f"text {app}", **spec}
     uses = [read(path, pid=1) for path in ("/app/app.rb", *RUBY, *opened)]
     uses += [read(path, error=2, pid=1) for path in missed]
-    return capture(spec, uses, [START], CONFIG)
+    return capture(spec, uses, [START], config)
 
 
 def added(
@@ -106,6 +109,23 @@ def test_a_tool_of_developers_is_for_the_application_to_name() -> None:
     spec = {**gem("g", g="require 'objspace'"), f"{OWN}/objspace.rb": "text"}
     assert f"{OWN}/objspace.rb" not in added(spec, "require 'g'")
     assert f"{OWN}/objspace.rb" in added(spec, "require 'objspace'")
+
+
+def test_a_command_line_was_read_at_the_start() -> None:
+    spec = {
+        **gem("g", g="autoload :Server, 'server'\\nServer", server="require 'optparse'"),
+        f"{OWN}/optparse.rb": "text",
+    }
+    assert f"{OWN}/optparse.rb" in added(spec, "require 'optparse'")
+    found = added(spec, "require 'g'")
+    assert f"{OWN}/optparse.rb" not in found
+    assert f"{GEMS}/gems/g-1.0/lib/server.rb" not in found  # it cannot be loaded without
+
+
+def test_an_entrypoint_takes_another_command_line() -> None:
+    spec = {**gem("g", g="require 'optparse'"), f"{OWN}/optparse.rb": "text"}
+    config = {**CONFIG, "Entrypoint": ["ruby3.1", "app.rb"]}
+    assert f"{OWN}/optparse.rb" in kept(seen_with(spec, "require 'g'", [], config=config))
 
 
 def test_rubygems_itself_is_not_followed() -> None:

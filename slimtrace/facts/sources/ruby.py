@@ -2,7 +2,7 @@
 
 Kinds of mentions:
 
-    require           a feature of the load path: require "x"; also the gem that `gem "x"` or a Gemfile names
+    require           a feature of the load path: require "x"; pp, which Kernel#pp requires when it is called
     require_relative  a feature relative to the file's own directory, in whichever way that is written
     among             the beginning of a feature whose end is computed; "./…" is relative to the directory
     load              load "x.rb"
@@ -37,11 +37,12 @@ MAX_SCOPES = 16  # of classes and modules within one another
 
 MAX_TEXT = 120  # characters of a computed expression that are told
 _WORDS = """
-require require_relative load autoload gem for_gem LOAD_PATH expand_path join __dir__ Dir read open readlines
+require require_relative load autoload gem pp for_gem LOAD_PATH expand_path join __dir__ Dir read open readlines
 foreach load_file Encoding encode force_encoding set_encoding
 """
 _VIEWS = frozenset(("erb", "erubi", "haml", "slim", "liquid", "markdown", "builder", "sass", "scss"))
 _TELLING = re.compile(rf"\b(?:{'|'.join((*_WORDS.split(), *sorted(_VIEWS)))})\b|\$:|coding[:=]")
+_OPERATORS = frozenset(("=", ",", ".", ")", "]", "}", "|", "&", "+"))  # behind a variable, not a method's name
 _READS = frozenset(("read", "open", "readlines", "foreach", "load_file"))
 _ENCODES = frozenset(("encode", "force_encoding", "set_encoding"))
 _HEREDOC = re.compile(r"<<(?:[~-][\"'`]?(?P<indented>\w++)|[\"'`]?(?P<plain>[A-Z_]\w*+))")
@@ -149,6 +150,8 @@ def _of_line(line: str, number: int) -> Iterator[tuple[str, str, bool]]:
             _, value = value_at(words, argument)
             if value.whole and not value.base:
                 yield "cwd", value.text, False
+        elif word == "pp" and not called and words[at + 1 : at + 2] and words[at + 1][1] not in _OPERATORS:
+            yield "require", "pp", False
         elif word == "for_gem":
             yield "zeitwerk", word, False
         elif word in _VIEWS and not called and words[argument : argument + 1] and _is_view(words[argument]):
@@ -170,7 +173,7 @@ def _require(word: str, value: Value, words: Line, at: int) -> Iterator[tuple[st
     text = _in_directory(value)
     if value.whole and value.text:
         yield ("require_relative" if relative else word), text, False
-    elif word != "load" and at < len(words) and words[at][1] not in ("=", ",", ".", ")", "|", "}"):
+    elif word != "load" and at < len(words) and words[at][1] not in _OPERATORS:
         source = " ".join(value for _, value in words[at : at + 40])
         yield word, source[:MAX_TEXT], True
         prefix = text[: text.rfind("/") + 1]

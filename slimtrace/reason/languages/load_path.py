@@ -1,5 +1,5 @@
 """Ruby's $LOAD_PATH, from evidence: Ruby's own directories as the trace met them, the gems whose files were
-used, and every directory in which features were searched that are known from these.
+used, and every directory in which features that are known from these were searched in vain.
 
 Sources: Ruby's ruby.c (ruby_init_loadpath) and tool/mkconfig.rb for the names of its own directories; load.c
 for the search, which asks each directory in turn.
@@ -62,7 +62,9 @@ class LoadPath:
             for above in paths.parents(path):
                 if above in self._own or above in site:
                     features.add(path[len(above) + 1 :])
-        for path in sorted(seen):
+        # A search in vain tells a directory of the path; a hit may have been asked for by its whole name. What
+        # RubyGems looks for in gems that are not in use is no search of the path.
+        for path in sorted(path for path, there in seen.items() if not there and not gems.of(path)):
             at = path.rfind("/")
             while at > 0:
                 if path[at + 1 :] in features:

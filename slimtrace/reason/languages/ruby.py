@@ -22,8 +22,13 @@ from slimtrace.reason.languages.gems import Gem, Gems
 from slimtrace.reason.languages.load_path import LoadPath
 
 _TOOLS = re.compile(r"/(?:rubygems|bundler)(?:/|\.rb$|-\d)")
-# Tools of developers, which gems offer behind a switch; followed only where the application itself names them.
-_DEVELOPING = frozenset(("objspace", "coverage", "ripper", "irb", "debug", "byebug", "pry", "rdoc", "tracer"))
+# What gems offer to developers behind a switch; followed only where the application itself names it.
+_DEVELOPING = frozenset(
+    ("objspace", "coverage", "ripper", "irb", "debug", "byebug", "pry", "rdoc", "tracer", "pp")
+)
+# What reads a command line. That was read when the program started: a gem that did not ask for these then will
+# not, unless an ENTRYPOINT lets the user give another.
+_COMMAND_LINE = frozenset(("optparse", "getoptlong"))
 _LOCKED = re.compile(r"^ {4}([\w.-]+) \(", re.MULTILINE)
 _SCRIPTS = (".rb", ".ru", ".rake")
 _TEMPLATES = (".erb", ".haml", ".slim", ".builder", ".jbuilder", ".rhtml", ".arb")
@@ -59,6 +64,7 @@ class Ruby:
         if not self._ran:
             return
         self._gems = Gems(capture.tree, capture.contents)
+        self._tools = _DEVELOPING | (frozenset() if capture.image.strings("Entrypoint") else _COMMAND_LINE)
         self._named: set[str] = set()  # constants that some code names
         self._waiting: dict[str, list[Claim]] = {}  # what is loaded when one comes to be named
         self._load_path = LoadPath(capture, self._gems)
@@ -97,7 +103,7 @@ class Ruby:
     def _of(self, path: str, mention: Mention, gem: Gem | None, application: bool) -> Iterator[Claim]:
         here, of = paths.parent(path), f"{path}:{mention.line}"
         match mention.kind:
-            case "require" if application or mention.name.partition("/")[0] not in _DEVELOPING:
+            case "require" if application or not self._is_tool(mention):
                 yield from self._feature(mention.name, path, of)
             case "autoload":
                 yield from self._autoload(mention.name, path, of)
@@ -159,10 +165,21 @@ class Ruby:
         else:
             own = constant.rpartition("::")[2]
             claims = self._file(f"{path.removesuffix('.rb')}/{underscored(own)}", path, of)
+        useful = [claim for claim in claims if not self._needs_tools(claim.path)]
         if constant in self._named:
-            yield from claims
+            yield from useful
         else:
-            self._waiting.setdefault(constant, []).extend(claims)
+            self._waiting.setdefault(constant, []).extend(useful)
+
+    def _is_tool(self, mention: Mention) -> bool:
+        return mention.name.partition("/")[0] in self._tools
+
+    def _needs_tools(self, path: str) -> bool:
+        """Whether loading the file at `path` loads what a gem is not followed to: it is a tool itself."""
+        mentions = self._contents.mentions(self._tree.resolve(path).path, Language.RUBY)
+        return any(
+            mention.kind == "require" and not mention.lazy and self._is_tool(mention) for mention in mentions
+        )
 
     def _name(self, mentioned: Iterable[str]) -> Iterator[Claim]:
         """What was waiting for constants that are named now. What a name means where it stands is not known: it
