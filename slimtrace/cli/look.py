@@ -1,4 +1,4 @@
-"""The verbs that only look: info, diff and doctor."""
+"""The verbs that only look: info, why, diff and doctor."""
 
 import json
 
@@ -16,6 +16,26 @@ def info(image: options.ImageName, pull: options.Pull = False) -> None:
     from slimtrace.present import summary
 
     summary.describe(*pipeline.info(image, pull))
+
+
+@app.command()
+def why(
+    image: options.BuiltImage,
+    path: options.AskedPath,
+    artifacts: options.AskedArtifacts = None,
+    as_json: options.AnswerJson = False,
+) -> None:
+    """Tell from a build's artifacts why PATH is in the slim image of IMAGE, or (exit code 14) why not."""
+    from slimtrace import inquiry
+    from slimtrace.present import account
+
+    answer = inquiry.explain(image, path, artifacts)
+    if as_json:
+        typer.echo(json.dumps(answer.to_json()))
+    else:
+        account.explained(answer.account, answer.slim, answer.cautions)
+    if not answer.kept:
+        raise typer.Exit(Exit.NOT_KEPT)
 
 
 @app.command()

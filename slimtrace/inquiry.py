@@ -1,0 +1,132 @@
+"""The story of the verbs that only answer a question: one short recipe each. Nothing is started, no image is
+made, and no root is needed where files and engine can be reached without.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slimtrace import codec, pipeline, store
+from slimtrace.errors import SlimtraceError
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.image import Image
+from slimtrace.facts.paths import printable
+from slimtrace.reason import recall, why
+from slimtrace.reason.report import Report
+from slimtrace.reason.rules import Rules
+
+SCHEMA = 1  # of the answers' JSON
+REPORT_LIMIT = 1 << 28  # bytes of a creport.json
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `explain` found: the account, the slim image's name ("" for a capture that nothing was built from),
+    and what makes it less than certain."""
+
+    account: why.Account
+    slim: str
+    cautions: tuple[str, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the slim image has the path."""
+        return self.account.verdict is why.Verdict.KEPT
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, the schema number first; paths that are not UTF-8 as escaped surrogates."""
+        return {"schema": SCHEMA, "slim": self.slim, "cautions": self.cautions, **asdict(self.account)}
+
+
+def explain(reference: str, path: str, folder: Path | None = None) -> Answer:
+    """Why `path` is in the slim image of `reference`, or why not, from a build's artifacts alone, or from a
+    capture's folder. Raises SlimtraceError (BAD_INPUT) where these are not there or are another image's."""
+    folder = folder or pipeline.default_folder(reference)
+    where = folder if (folder / "capture.json").exists() else folder / "capture"
+    if not where.is_dir():
+        raise SlimtraceError(
+            f"cannot find the artifacts of {reference}: there is no folder {folder}/capture",
+            f"--artifacts DIR names another place; slimtrace build {reference} makes them",
+        )
+    capture = store.load(where)
+    report = None if where == folder else report_in(folder)
+    require_same(reference, capture.image, report, folder)
+    decision = recall.decide(capture, rules_in_force(folder))
+    account = why.explain(capture, decision, path, owner_of(capture))
+    return Answer(
+        account, report.slim.reference if report else "", tuple(cautions(decision, report, account.path))
+    )
+
+
+def rules_in_force(folder: Path) -> Rules:
+    """The rules that the build went by."""
+    del folder  # the default ones: artifacts do not tell of others
+    return Rules()
+
+
+def owner_of(capture: Capture) -> why.Owner:
+    """Which package a path of the image belongs to."""
+    del capture  # nothing here reads package databases
+    return why.nobody
+
+
+def report_in(folder: Path) -> Report | None:
+    """The report in a folder of artifacts; None where there is none. Raises SlimtraceError (BAD_INPUT) for one
+    that cannot be read."""
+    path = folder / "creport.json"
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            text = file.read(REPORT_LIMIT + 1)
+        if len(text) > REPORT_LIMIT:
+            raise SlimtraceError(f"cannot read {printable(str(path))}: it is larger than {REPORT_LIMIT} bytes")
+        return codec.decode(Report, json.loads(text))
+    except OSError as error:
+        raise SlimtraceError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        said = printable(str(error))[:200]
+        raise SlimtraceError(f"cannot read {printable(str(path))}: {said}", "build the image again") from error
+
+
+def require_same(reference: str, image: Image, report: Report | None, folder: Path) -> None:
+    """Raises SlimtraceError (BAD_INPUT) unless the artifacts are those of the image that the user names: by a
+    name that it had, by its id, or by the slim image's name or id."""
+    names = {image.reference, *image.tags, image.id}
+    ids = [image.id.removeprefix("sha256:")]
+    if report:
+        names |= {report.slim.reference, report.slim.id}
+        ids.append(report.slim.id.removeprefix("sha256:"))
+    short = reference.removeprefix("sha256:")
+    if names & {reference, f"{reference}:latest"} or (
+        len(short) >= 4 and any(id.startswith(short) for id in ids)
+    ):
+        return
+    raise SlimtraceError(
+        f"cannot explain {reference} by {printable(str(folder))}: that is of {printable(image.reference)}",
+        "--artifacts DIR names another place",
+    )
+
+
+def cautions(decision: recall.Decision, report: Report | None, path: str) -> Iterable[str]:
+    """What speaks against taking the decision for the build's own: sentences."""
+    if decision.unasked:
+        first = decision.unasked[0]
+        yield (
+            f"the capture has no answer to {len(decision.unasked)} questions that deciding asks now, "
+            f"such as about {first}: what was not asked counts as saying nothing"
+        )
+    if report:
+        built = {file.path for file in report.files}
+        now = {printable(path) for path in decision.selection.kept}
+        if different := sorted(built ^ now):
+            first = printable(path) if printable(path) in different else different[0]
+            yield (
+                f"the build decided otherwise about {len(different)} paths, such as {first}: "
+                "it went by other rules, or was made by another slimtrace"
+            )
+
+
+__all__ = ["Answer", "explain"]
