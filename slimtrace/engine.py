@@ -165,6 +165,11 @@ class Engine:
             raise SlimtraceError("cannot load the image: the engine named none", exit_code=Exit.ENGINE)
         return found
 
+    def save(self, image: str) -> Iterator[bytes]:
+        """The image as the archive that `load` takes, piece by piece."""
+        with speaking(f"save the image {image!r}"):
+            yield from self._patient.get_image(image, chunk_size=CHUNK)
+
     def tag(self, image: str, reference: str) -> None:
         """Give the image one more name."""
         repository, _, name = reference.rpartition(":")
