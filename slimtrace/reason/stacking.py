@@ -2,8 +2,8 @@
 
 The rules are those of OCI image-spec layer.md ("Applying Changesets", "Whiteouts"): an entry replaces what was
 at its path; a directory on a directory keeps what is below; a whiteout takes away a path of the layers below it
-with all below, an opaque directory all below it. Where a layer has something below a path that is a symlink in a
-lower one, engines differ; here, as with Docker's overlay2, the path then is a directory.
+with all below, an opaque directory all below it. Where a layer has something below a path that is a symlink in
+a lower one, engines differ; here, as with Docker's overlay2, the path then is a directory.
 """
 
 from bisect import bisect_right

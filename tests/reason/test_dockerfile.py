@@ -6,6 +6,9 @@ from slimtrace.facts.image import HistoryEntry, Image
 from slimtrace.reason.dockerfile import reverse
 
 HASH = "ab" * 32
+HASHED = f"# the source, {{}}, is known by its hash only: sha256:{HASH}"
+ELSEWHERE = "# the sources were relative to a build context or another stage: neither is part of the image"
+GUESSED = "# run without a shell, or by docker commit: where its words begin and end is a guess"
 
 
 def body(*lines: HistoryEntry | str) -> str:
@@ -37,15 +40,15 @@ def body(*lines: HistoryEntry | str) -> str:
         ("RUN a &&     b # keep this\n    && c", "RUN a &&     b # keep this \\\n    && c"),
         (
             "COPY . /app # buildkit",
-            "# the sources were relative to a build context that is not part of the image\nCOPY . /app",
+            f"{ELSEWHERE}\nCOPY . /app",
         ),
         (
             f"/bin/sh -c #(nop) COPY file:{HASH} in /etc/x ",
-            f"# the source is known by its hash only: sha256:{HASH}\nCOPY {HASH[:12]} /etc/x",
+            f"{HASHED.format('a file')}\nCOPY {HASH[:12]} /etc/x",
         ),
         (
             f"/bin/sh -c #(nop) ADD --chown=1:1 dir:{HASH} in / ",
-            f"# the source is known by its hash only: sha256:{HASH}\nADD --chown=1:1 {HASH[:12]} /",
+            f"{HASHED.format('a directory')}\nADD --chown=1:1 {HASH[:12]} /",
         ),
         (
             'HEALTHCHECK &{["CMD" "curl" "-f" "x"] "30s" "0s" "5s" \'\\x03\'}',
@@ -72,7 +75,7 @@ def test_layers_show_their_size() -> None:
 
 def test_without_history_the_configuration_speaks() -> None:
     image = Image(id="i", reference="r", config={"Env": ["A=b"], "Cmd": ["x"], "User": "u", "WorkingDir": "/w"})
-    assert reverse(image).splitlines()[3:] == ["FROM scratch", 'ENV A="b"', "WORKDIR /w", "USER u", 'CMD ["x"]']
+    assert reverse(image).splitlines()[3:] == ["FROM scratch", "ENV A=b", "WORKDIR /w", "USER u", 'CMD ["x"]']
 
 
 @pytest.mark.parametrize(
