@@ -21,6 +21,7 @@ LABEL = "slimtrace.run"
 QUICK = 60  # seconds for a request that only looks or changes state
 PATIENT = 900  # seconds without a byte for one that moves an image
 CHUNK = 1 << 20
+IMAGES_ASKED = 1000  # of all that the engine has, the newest, when a base image is looked for
 OUTPUT_LIMIT = 1 << 20  # bytes kept of what an exec'd command prints, the last ones
 
 
@@ -126,6 +127,23 @@ class Engine:
             return found if all(Path(directory).is_dir() for directory in found) else ()
         except PermissionError:  # we are not root: `info` has no need of them
             return ()
+
+    def ancestors(self, image: Image) -> tuple[Image, ...]:
+        """The other images with a name whose layers are the lowest ones of `image`, or all of them."""
+        from docker.errors import NotFound
+
+        found = []
+        with speaking("list the images"):
+            listed = self._api.images()
+        for item in listed[:IMAGES_ASKED]:
+            names = sorted(name for name in item.get("RepoTags") or () if name != "<none>:<none>")
+            if not names or item["Id"] == image.id:
+                continue
+            with speaking(f"inspect the image {names[0]!r}"), suppress(NotFound):
+                layers = tuple((self._api.inspect_image(item["Id"]).get("RootFS") or {}).get("Layers") or ())
+                if layers and image.layers[: len(layers)] == layers:
+                    found.append(self.image(names[0]))
+        return tuple(found)
 
     def image_id(self, reference: str) -> str | None:
         """The ``sha256:…`` of an image, None if the engine does not have it."""

@@ -3,17 +3,21 @@ made, and no root is needed where files and engine can be reached without.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from slimtrace import codec, pipeline, store
+from slimtrace.engine import Engine
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.image import Image
+from slimtrace.facts.layers import Layer
 from slimtrace.facts.paths import printable
-from slimtrace.reason import recall, why
+from slimtrace.observe import layerdirs, layers
+from slimtrace.reason import dockerfile, inventory, recall, why
 from slimtrace.reason.report import Report
 from slimtrace.reason.rules import Rules
 
@@ -58,6 +62,44 @@ def explain(reference: str, path: str, folder: Path | None = None) -> Answer:
     return Answer(
         account, report.slim.reference if report else "", tuple(cautions(decision, report, account.path))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What there is to know of an image: what the engine says of it, its Dockerfile as far as it can be
+    known, the name of its base ("" where that is not here), and what its files come to, unless they were left
+    alone."""
+
+    image: Image
+    dockerfile: str
+    base: str
+    inventory: inventory.Inventory | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, the schema number first."""
+        found: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        if self.inventory:
+            found["inventory"]["hidden"] = self.inventory.hidden
+        return found
+
+
+def describe(
+    reference: str, pull: bool = False, files: bool = True, progress: Callable[[int], None] = lambda _: None
+) -> Description:
+    """The image; without `files` at once. `progress` is told the bytes read so far."""
+    with Engine.connect() as engine:
+        image = engine.pull(reference) if pull else engine.image(reference)
+        base = dockerfile.base_of(image, engine.ancestors(image))
+        found = inventory.take(layers_of(engine, image, progress)) if files else None
+    return Description(image, dockerfile.reverse(image, base), base.reference if base else "", found)
+
+
+def layers_of(engine: Engine, image: Image, progress: Callable[[int], None]) -> tuple[Layer, ...]:
+    """The image's layers: from where the engine keeps them if we may read there, else as it hands them over."""
+    if len(image.lower_dirs) == len(image.layers):
+        with suppress(OSError, SlimtraceError, layerdirs.Elsewhere):
+            return layerdirs.of_directories(image.lower_dirs[::-1], progress)
+    return layers.of_archive(engine.save(image.id), image.layers, progress)
 
 
 def rules_in_force(folder: Path) -> Rules:
@@ -129,4 +171,4 @@ def cautions(decision: recall.Decision, report: Report | None, path: str) -> Ite
             )
 
 
-__all__ = ["Answer", "explain"]
+__all__ = ["Answer", "Description", "describe", "explain"]

@@ -317,14 +317,6 @@ def profiles(capture: Capture, selection: Selection) -> dict[str, str]:
     }
 
 
-def info(reference: str, pull: bool = False) -> tuple[Image, str]:
-    """The image, and its Dockerfile as far as it can be known. Nothing is started; no root is needed where
-    the engine can be reached without."""
-    with Engine.connect() as engine:
-        image = engine.pull(reference) if pull else engine.image(reference)
-        return image, dockerfile.reverse(image)
-
-
 def diff(reference: str, folder: Path | None = None) -> Difference:
     """What went from the image `reference`, by the artifacts of its build alone. Raises SlimtraceError
     (BAD_INPUT) where these are not there, are broken, or are another image's."""

@@ -10,12 +10,22 @@ from slimtrace.errors import Exit
 
 
 @app.command()
-def info(image: options.ImageName, pull: options.Pull = False) -> None:
-    """Tell what IMAGE is: configuration, layers, and the Dockerfile it came from. Starts nothing."""
-    from slimtrace import pipeline
-    from slimtrace.present import summary
+def info(
+    image: options.ImageName,
+    pull: options.Pull = False,
+    files: options.WithFiles = True,
+    as_json: options.AnswerJson = False,
+) -> None:
+    """Tell what IMAGE is: configuration, layers, files, and the Dockerfile it came from. Starts nothing."""
+    from slimtrace import inquiry
+    from slimtrace.present import description, progress
 
-    summary.describe(*pipeline.info(image, pull))
+    with progress.counting("reading the layers") as count:
+        found = inquiry.describe(image, pull, files, count)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        description.describe(found.image, found.dockerfile, found.inventory)
 
 
 @app.command()

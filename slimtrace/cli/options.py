@@ -172,3 +172,7 @@ AskedArtifacts = Annotated[
         help="Folder of the build's artifacts, or a capture. [default: slimtrace-artifacts/IMAGE]",
     ),
 ]
+WithFiles = Annotated[
+    bool,
+    typer.Option("--files/--no-files", help="Read the layers: copies, hidden bytes, setuid files, packages."),
+]
