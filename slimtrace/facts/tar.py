@@ -74,8 +74,6 @@ def header(block: bytes) -> Header | None:
         real, more, type_ = number(block[483:495]), block[482] != 0, "0"
     elif type_ in ("\0", "7"):
         type_ = "0"
-    if type_ == "0" and name.endswith(b"/"):  # before POSIX, that was a directory
-        type_ = "5"
     return Header(
         name,
         type_,
@@ -130,15 +128,17 @@ def member(head: Header, extended: Mapping[str, bytes], long_name: bytes, long_l
     link = extended.get("linkpath") or long_link or head.link
     if len(name) > PATH_LIMIT or len(link) > PATH_LIMIT:
         raise Malformed(f"a path is longer than {PATH_LIMIT} bytes")
+    # Before POSIX, a directory was a file whose name ends in a slash: the whole name, as a short one is cut.
+    type_ = "5" if head.type == "0" and name.endswith(b"/") else head.type
     stored = decimal(extended, "size", head.size)
     # Links and devices have no content, whatever their size says (pax(1)).
-    if head.type in "123456":
+    if type_ in "123456":
         stored = 0
     real = max(head.real, decimal(extended, "GNU.sparse.realsize", decimal(extended, "GNU.sparse.size", -1)))
     prefix = "SCHILY.xattr."
     return Member(
         path=paths.decode(name),
-        type=head.type,
+        type=type_,
         mode=head.mode,
         uid=decimal(extended, "uid", head.uid),
         gid=decimal(extended, "gid", head.gid),

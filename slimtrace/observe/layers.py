@@ -178,7 +178,8 @@ def _layer(pieces: Iterable[bytes], room: int) -> Layer:
         if name.startswith(_WHITEOUT):
             if name == _OPAQUE:
                 opaques.add(parent or "/")
-            elif not name.startswith(_WHITEOUT * 2):  # aufs' own bookkeeping
+            # What is left but names no file is aufs' own bookkeeping, or forged.
+            elif not name.startswith(_WHITEOUT * 2) and name not in (".wh.", ".wh..", ".wh..."):
                 whiteouts.add(f"{parent}/{name.removeprefix(_WHITEOUT)}")
             continue
         entry = _entry(path, member)

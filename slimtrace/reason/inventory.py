@@ -196,8 +196,10 @@ def _duplicates(files: Iterable[tuple[LayerEntry, str]]) -> Duplicates:
     for entry, path in files:
         if entry.digest and entry.size:
             key = (entry.size, entry.digest)
-            if first.setdefault(key, path) is not path:
+            if key in first:
                 more.setdefault(key, [first[key]]).append(path)
+            else:
+                first[key] = path
     copies = [Copies(key[0], len(names), tuple(nsmallest(NAMED, names))) for key, names in more.items()]
     worst = nsmallest(LARGEST, copies, key=lambda each: (-each.wasted, each.paths))
     return Duplicates(sum(each.count - 1 for each in copies), sum(each.wasted for each in copies), tuple(worst))
