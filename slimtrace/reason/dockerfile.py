@@ -72,6 +72,8 @@ def _lines(entry: HistoryEntry, reader: Reader, triggers: list[str], first: bool
     made = reader.read(entry.created_by)
     lines = [safe(line) for line in made.text.split("\n")]
     notes = [f"# {safe(note)}" for note in made.notes]
+    if made.keyword and "\n".join(lines) != made.text:
+        notes.append("# characters that are not printable are written as escapes here")
     if made.keyword == "ONBUILD":
         trigger = made.text.removeprefix("ONBUILD ")
         if trigger in triggers:
@@ -82,8 +84,6 @@ def _lines(entry: HistoryEntry, reader: Reader, triggers: list[str], first: bool
     if not made.keyword:
         # Made by docker commit, or by another builder: say what is known, promise nothing.
         lines = [f"# {line}" for line in lines if line.strip()]
-    elif "\n".join(lines) != made.text:
-        notes.append("# characters that are not printable are written as escapes here")
     if entry.size:
         notes.insert(0, f"# {entry.size} bytes")
     return [*found, *([""] if notes else []), *notes, *lines]

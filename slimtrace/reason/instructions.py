@@ -68,10 +68,10 @@ class Reader:
             return self._run(text[match.end() :], exec_form=buildkit)
         if self._is_shell(text) or _ARGUMENTS.match(text):
             return self._run(text, exec_form=True)
-        if text.startswith("/") or not text:
-            return self._run(text, exec_form=True) if text else Instruction("", "")
-        # docker commit leaves the container's command here, another builder what it likes.
-        return Instruction("", text)
+        # In a history of the classic builder it is a RUN without a shell, or docker commit's, which leaves the
+        # container's command; another builder writes what it likes.
+        classic = any(_NOP in entry.created_by for entry in self.image.history)
+        return self._run(text, exec_form=True) if text and classic else Instruction("", text)
 
     def _coming_shell(self, rest: str) -> tuple[str, ...]:
         """The classic builder writes SHELL with the shell that it sets."""
@@ -233,8 +233,9 @@ def _unlisted(text: str) -> str:
 def _known_words(pieces: Sequence[str], known: Iterable[str]) -> list[str]:
     """`pieces` of a text that was split at its spaces, joined again where that makes a known word."""
     names, out, at = frozenset(known), [], 0
+    longest = min(max((name.count(" ") for name in names), default=0), 64) + 1
     while at < len(pieces):
-        ends = range(min(len(pieces), at + 64), at, -1)
+        ends = range(min(len(pieces), at + longest), at, -1)
         end = next((end for end in ends if " ".join(pieces[at:end]) in names), at + 1)
         out.append(" ".join(pieces[at:end]))
         at = end
