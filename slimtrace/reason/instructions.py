@@ -26,6 +26,7 @@ _BUILDKIT = "# buildkit"
 _KEYWORD = re.compile(rf"({'|'.join(KEYWORDS)})(?:[ \t]+|$)")
 _ARGUMENTS = re.compile(r"\|(\d{1,4}) ")
 _COPIED = re.compile(r"(?:(--\S+) )?(?:(file|dir|multi):([0-9a-f]{64})\S*)\s+in\s+(.*)", re.S)
+_GUESS = "where one value ends and the next begins is a guess"
 _NEXT_NAME = re.compile(r"\s([^\s=\"']+)=")
 _PLAIN = re.compile(r"[\w./:@%+,=~-]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -89,7 +90,7 @@ class Reader:
         if keyword in ("ENV", "LABEL"):
             known = self.image.environment if keyword == "ENV" else dict(self.image.config.get("Labels") or {})
             pairs, sure = pairs_of(rest, known)
-            notes = () if sure else ("where one value ends and the next begins is a guess",)
+            notes = () if sure else (_GUESS,)
             return Instruction(keyword, " ".join((keyword, *(_pair(*pair) for pair in pairs))), notes)
         if keyword in ("ADD", "COPY"):
             return _copy(keyword, rest, buildkit)
@@ -174,9 +175,9 @@ class Reader:
         if rest.startswith('["'):
             return Instruction("VOLUME", f"VOLUME {words_of(map(_literal, strings(rest)))}")
         names = _known_words(_unlisted(rest).split(" "), self.image.volumes)
-        if any(not _PLAIN.fullmatch(name) for name in names):
-            return Instruction("VOLUME", f"VOLUME {words_of(map(_literal, names))}")
-        return Instruction("VOLUME", " ".join(("VOLUME", *names)))
+        if all(_PLAIN.fullmatch(name) for name in names):
+            return Instruction("VOLUME", " ".join(("VOLUME", *names)))
+        return Instruction("VOLUME", f"VOLUME {words_of(map(_literal, names))}", (_GUESS,))
 
 
 def pairs_of(text: str, known: Mapping[str, str]) -> tuple[list[tuple[str, str]], bool]:

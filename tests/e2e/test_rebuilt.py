@@ -155,7 +155,7 @@ LINES = st.one_of(
     st.builds("WORKDIR /{}".format, st.sampled_from(("x", "a b", "c/../d", "x$$y"))),
     st.builds("USER {}".format, st.sampled_from(("0", "1:2", "nobody", "nobody:nogroup"))),
     st.builds("EXPOSE {}".format, st.sampled_from(("1", "2/udp 3", "4-6", "7/tcp 7/udp"))),
-    st.builds("VOLUME {}".format, st.sampled_from(("/v", "/v /w", '["/a b", "/c"]', '["/a", "b /c"]'))),
+    st.builds("VOLUME {}".format, st.sampled_from(("/v", "/v /w", '["/a b", "/c"]', '["/d e f"]'))),
     st.builds("STOPSIGNAL {}".format, st.sampled_from(("9", "SIGINT", "RTMIN+3"))),
     st.builds("SHELL {}".format, st.sampled_from(('["/bin/sh", "-c"]', '["/bin/bash", "-eu", "-c"]'))),
     st.builds("ONBUILD RUN {}".format, st.sampled_from(("echo a", 'echo "b c" $D'))),

@@ -152,6 +152,8 @@ def test_the_configuration_tells_which_spaces_are_a_value_s_own() -> None:
     assert reverse(Image(id="i", reference="r", config=config, history=history)).splitlines()[4:] == [
         'ENV A="b C=d" E=f',
         'LABEL one="two three=four"',
+        "",
+        UNSURE,
         'VOLUME ["/a b", "/c"]',
         'SHELL ["/bin/my shell", "-c"]',
         "RUN x",
