@@ -17,12 +17,13 @@ from slimtrace.facts.image import Image
 from slimtrace.facts.layers import Layer
 from slimtrace.facts.paths import printable
 from slimtrace.observe import layerdirs, layers
-from slimtrace.reason import dockerfile, inventory, recall, why
+from slimtrace.reason import dockerfile, inventory, recall, rulesfile, why
+from slimtrace.reason.difference import Difference, difference, kept_in
+from slimtrace.reason.packages import Owners, installed
 from slimtrace.reason.report import Report
 from slimtrace.reason.rules import Rules
 
 SCHEMA = 1  # of the answers' JSON
-REPORT_LIMIT = 1 << 28  # bytes of a creport.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,10 @@ def explain(reference: str, path: str, folder: Path | None = None) -> Answer:
     """Why `path` is in the slim image of `reference`, or why not, from a build's artifacts alone, or from a
     capture's folder. Raises SlimtraceError (BAD_INPUT) where these are not there or are another image's."""
     folder = folder or pipeline.default_folder(reference)
-    where = folder if (folder / "capture.json").exists() else folder / "capture"
-    if not where.is_dir():
-        raise SlimtraceError(
-            f"cannot find the artifacts of {reference}: there is no folder {folder}/capture",
-            f"--artifacts DIR names another place; slimtrace build {reference} makes them",
-        )
-    capture = store.load(where)
-    report = None if where == folder else report_in(folder)
-    require_same(reference, capture.image, report, folder)
+    recorded = (folder / "capture.json").exists()
+    report = None if recorded else read_report(folder, reference)
+    capture = store.load(folder if recorded else folder / "capture")
+    require_same(f"cannot explain {reference}", reference, capture.image, report, folder)
     decision = recall.decide(capture, rules_in_force(folder))
     account = why.explain(capture, decision, path, owner_of(capture))
     return Answer(
@@ -102,40 +98,67 @@ def layers_of(engine: Engine, image: Image, progress: Callable[[int], None]) -> 
     return layers.of_archive(engine.save(image.id), image.layers, progress)
 
 
+def diff(reference: str, folder: Path | None = None) -> Difference:
+    """What went from the image `reference`, by the artifacts of its build alone. Raises SlimtraceError
+    (BAD_INPUT) where these are not there, are broken, or are another image's."""
+    folder = folder or pipeline.default_folder(reference)
+    told = read_report(folder, reference)
+    capture = store.load(folder / "capture")
+    require_same(f"cannot compare {reference}", reference, capture.image, told, folder)
+    kept, cut = kept_in(capture, {file.path: file.size for file in told.files})
+    return difference(capture, told.slim.reference, kept, cut)
+
+
 def rules_in_force(folder: Path) -> Rules:
-    """The rules that the build went by."""
-    del folder  # the default ones: artifacts do not tell of others
-    return Rules()
+    """The rules that the build went by whose artifacts are in `folder`; the default ones for a capture, or for
+    artifacts that do not tell."""
+    path = folder / "rules.toml"
+    return rulesfile.rules_from_text(_text(path), str(path)) if path.is_file() else Rules()
 
 
 def owner_of(capture: Capture) -> why.Owner:
-    """Which package a path of the image belongs to."""
-    del capture  # nothing here reads package databases
-    return why.nobody
+    """Which package a path of the image belongs to, as far as the capture has asked for packages."""
+    owners = Owners(installed(capture))
+
+    def owner(path: str) -> str:
+        return next((each.label for each in owners.of(path)), "")
+
+    return owner
 
 
-def report_in(folder: Path) -> Report | None:
-    """The report in a folder of artifacts; None where there is none. Raises SlimtraceError (BAD_INPUT) for one
+def read_report(folder: Path, reference: str) -> Report:
+    """The report in a folder of artifacts. Raises SlimtraceError (BAD_INPUT) where there is none, or for one
     that cannot be read."""
     path = folder / "creport.json"
+    where = printable(str(path))
+    if not path.is_file():
+        raise SlimtraceError(
+            f"cannot find the artifacts of {reference}: there is no file {where}",
+            f"slimtrace build {reference} makes them; --artifacts DIR names another place",
+        )
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            text = file.read(REPORT_LIMIT + 1)
-        if len(text) > REPORT_LIMIT:
-            raise SlimtraceError(f"cannot read {printable(str(path))}: it is larger than {REPORT_LIMIT} bytes")
-        return codec.decode(Report, json.loads(text))
-    except OSError as error:
-        raise SlimtraceError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+        return codec.decode(Report, json.loads(_text(path)))
     except (ValueError, RecursionError) as error:
         said = printable(str(error))[:200]
-        raise SlimtraceError(f"cannot read {printable(str(path))}: {said}", "build the image again") from error
+        raise SlimtraceError(f"cannot read {where}: {said}", "build the image again") from error
 
 
-def require_same(reference: str, image: Image, report: Report | None, folder: Path) -> None:
-    """Raises SlimtraceError (BAD_INPUT) unless the artifacts are those of the image that the user names: by a
-    name that it had, by its id, or by the slim image's name or id."""
+def _text(path: Path) -> str:
+    """A file among artifacts, which may come from anyone."""
+    where = printable(str(path))
+    try:
+        with path.open("rb") as file:
+            data = file.read(store.LIMIT + 1)
+    except OSError as error:
+        raise SlimtraceError(f"cannot read {where}: {error.strerror}") from error
+    if len(data) > store.LIMIT:
+        raise SlimtraceError(f"cannot read {where}: it is larger than {store.LIMIT} bytes")
+    return data.decode("utf-8", "replace")
+
+
+def require_same(cannot: str, reference: str, image: Image, report: Report | None, folder: Path) -> None:
+    """Raises SlimtraceError (BAD_INPUT), which begins with `cannot`, unless the artifacts are those of the
+    image that the user names: by a name that it had, by its id, or by the slim image's name or id."""
     names = {image.reference, *image.tags, image.id}
     ids = [image.id.removeprefix("sha256:")]
     if report:
@@ -147,7 +170,7 @@ def require_same(reference: str, image: Image, report: Report | None, folder: Pa
     ):
         return
     raise SlimtraceError(
-        f"cannot explain {reference} by {printable(str(folder))}: that is of {printable(image.reference)}",
+        f"{cannot}: the artifacts in {printable(str(folder))} are of {printable(image.reference)}",
         "--artifacts DIR names another place",
     )
 
@@ -171,4 +194,4 @@ def cautions(decision: recall.Decision, report: Report | None, path: str) -> Ite
             )
 
 
-__all__ = ["Answer", "Description", "describe", "explain"]
+__all__ = ["Answer", "Description", "describe", "diff", "explain"]

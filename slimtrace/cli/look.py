@@ -56,10 +56,10 @@ def diff(
     as_json: options.AnswerJson = False,
 ) -> None:
     """Tell from a build's artifacts what went from IMAGE, by package and size."""
-    from slimtrace import pipeline
+    from slimtrace import inquiry
     from slimtrace.present import losses
 
-    found = pipeline.diff(image, artifacts)
+    found = inquiry.diff(image, artifacts)
     if as_json:
         typer.echo(json.dumps(found.to_json(files)))
     else:

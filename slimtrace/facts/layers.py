@@ -52,4 +52,4 @@ class Layer:
 
 def is_database(path: str) -> bool:
     """Whether `path` is that of a package database."""
-    return path in DATABASES or path.startswith(DATABASE_FOLDERS)
+    return path in DATABASES or (path.startswith(DATABASE_FOLDERS) and not path.endswith(".md5sums"))

@@ -10,7 +10,7 @@ from slimtrace.facts.events import FileUse, Trace, Use
 from slimtrace.facts.tree import FileTree, Kind
 from slimtrace.reason.evidence import ENOENT, strangers
 from slimtrace.reason.recall import Decision
-from slimtrace.reason.rules import matcher
+from slimtrace.reason.rules import Exclusion
 from slimtrace.reason.words import in_words
 
 SHOWN = 3  # names of a kind
@@ -63,11 +63,10 @@ def _absent(capture: Capture, decision: Decision, path: str) -> Iterator[Because
 
 def _dropped(capture: Capture, decision: Decision, path: str, owner: Callable[[str], str]) -> Iterator[Because]:
     selection, graph = decision.selection, decision.graph
-    patterns = decision.rules.exclude_patterns
-    hits = [one for one in patterns if (found := matcher((one,))) and found.fullmatch(path)]
-    if path in graph and hits:
+    pattern = Exclusion(capture.tree, decision.rules).dropped_by(path)
+    if path in graph and pattern:
         reasons = "; ".join(in_words(reason) for reason in graph.reasons(path)[:SHOWN])
-        yield Because("excluded", f"it is excluded by the pattern {_listed(hits)}; without that: {reasons}")
+        yield Because("excluded", f"it is excluded by the pattern {pattern}; without that: {reasons}")
         return
     yield from _mounted(capture, decision, path)
     _, theirs = _uses(capture, path)
@@ -83,8 +82,8 @@ def _dropped(capture: Capture, decision: Decision, path: str, owner: Callable[[s
     names = [name for name in capture.tree.hardlinks(path) if name != path and name in selection]
     if names:
         yield Because("hardlink", f"another name of the same file is kept: {_listed(names)}")
-    if hits:
-        yield Because("excluded", f"it would be excluded by the pattern {_listed(hits)} too")
+    if pattern:
+        yield Because("excluded", f"it would be excluded by the pattern {pattern} too")
     yield _around(capture.tree, decision, path)
     if package := owner(path):
         kept = [other for other in sorted(selection.kept) if owner(other) == package]

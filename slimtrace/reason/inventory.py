@@ -2,13 +2,16 @@
 more, files with special powers, the largest. Pure.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from io import BytesIO
 
-from slimtrace.facts import filecaps, paths
-from slimtrace.facts.layers import DATABASE_FOLDERS, Layer, LayerEntry
+from slimtrace.facts import filecaps, manifests, paths
+from slimtrace.facts.layers import Layer, LayerEntry
+from slimtrace.facts.packages import Format
 from slimtrace.facts.tree import Kind
+from slimtrace.reason.packages import System
 from slimtrace.reason.stacking import Stack
 
 LARGEST = 10  # files, directories and duplicates that are named
@@ -240,26 +243,19 @@ def _databases(stack: Stack) -> dict[str, bytes]:
 
 
 def packages(databases: Mapping[str, bytes]) -> dict[str, int]:
-    """How many packages of each kind are installed, by the package managers' databases."""
+    """How many packages of each kind are installed, by the distributions' databases: these by path."""
     found: dict[str, int] = {}
     for path, data in databases.items():
-        kind, count = _count(path, data)
+        kind, form = _form(path)
+        count = len(manifests.read(form, BytesIO(data)))
         found[kind] = found.get(kind, 0) + count
     return {kind: count for kind, count in sorted(found.items()) if count}
 
 
-def _count(path: str, data: bytes) -> tuple[str, int]:
-    if path.startswith(DATABASE_FOLDERS):
-        return "dpkg", 1 if data.startswith(b"Package:") else 0
-    if path.endswith("dpkg/status"):
-        return "dpkg", sum(1 for stanza in _stanzas(data) if b"\nStatus: install ok installed" in stanza)
+def _form(path: str) -> tuple[System, Format]:
     if path.endswith("apk/db/installed"):
-        return "apk", sum(1 for line in data.splitlines() if line.startswith(b"P:"))
-    return "rpm", 0
-
-
-def _stanzas(data: bytes) -> Iterator[bytes]:
-    return (stanza for stanza in data.split(b"\n\n") if stanza.strip())
+        return System.APK, Format.APK
+    return (System.RPM, Format.RPM) if path.endswith(".sqlite") else (System.DEB, Format.DPKG)
 
 
 __all__ = ["Copies", "Duplicates", "Inventory", "LayerSums", "Powerful", "Sized", "packages", "take"]

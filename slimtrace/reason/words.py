@@ -19,11 +19,13 @@ _BEFORE = {
     Why.LINK_TO: "link on the way to",
     Why.PARENT: "directory above",
     Why.CONFIGURED: "named by the image's",
+    Why.METADATA: "metadata of",
     Why.RULE: "asked for by the rule",
     Why.REPAIR: "missed by the slim image when it was tried:",
 }
 _ALONE = {
     Why.CONFIGURED: "named by the image's configuration",
+    Why.METADATA: "metadata of",
     Why.RULE: "asked for by a rule",
     Why.REPAIR: "missed by the slim image when it was tried",
 }

@@ -181,17 +181,17 @@ def test_the_largest() -> None:
 
 def test_packages_are_counted() -> None:
     status = (
-        b"Package: a\nStatus: install ok installed\nVersion: 1\n\n"
-        b"Package: b\nStatus: deinstall ok config-files\n\n\n"
-        b"Package: c\nStatus: install ok installed\n"
+        b"Package: a\nVersion: 1\nStatus: install ok installed\n\n"
+        b"Package: b\nVersion: 1\nStatus: deinstall ok config-files\n\n\n"
+        b"Package: c\nVersion: 2\nStatus: install ok installed\n"
     )
     databases = {
         "/var/lib/dpkg/status": status,
-        "/var/lib/dpkg/status.d/base": b"Package: base-files\n",
-        "/var/lib/dpkg/status.d/base.md5sums": b"0123  /etc/x\n",
-        "/lib/apk/db/installed": b"C:Q1\nP:musl\nV:1\n\nP:zlib\n",
+        "/var/lib/dpkg/status.d/base": b"Package: base-files\nVersion: 1\n",
+        "/var/lib/rpm/rpmdb.sqlite": b"no database",
+        "/lib/apk/db/installed": b"C:Q1\nP:musl\nV:1\n\nP:zlib\nV:2\n\n",
     }
-    assert packages(databases) == {"apk": 2, "dpkg": 3}
+    assert packages(databases) == {"apk": 2, "deb": 3}
 
 
 def test_nothing() -> None:

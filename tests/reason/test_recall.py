@@ -1,9 +1,9 @@
 """Deciding again from stored answers, and noticing a question that has none."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from slimtrace.facts.capture import Answers
-from slimtrace.facts.elf import Elf
 from slimtrace.facts.events import Exec
 from slimtrace.reason.recall import decide
 from slimtrace.reason.rules import Keep, Rules
@@ -15,35 +15,25 @@ SEEN = capture(TREE, execs=[Exec("/opt/tool", "", "/opt/tool", 1, 0)])
 EXACT = Rules(keep=Keep.EXACT)
 
 
-class Remembering(Answers):
+class Asked(dict[str, Any]):
     """Answers that remember what they were asked, as a build's do."""
 
-    def elf(self, path: str) -> Elf | None:
-        asked.add(path)
-        return Answers.elf(self, path)
+    def __init__(self, answers: dict[str, Any]) -> None:
+        super().__init__(answers)
+        self.given: dict[str, Any] = {}
 
-    def head(self, path: str) -> bytes | None:
-        asked.add(path)
-        return Answers.head(self, path)
-
-    def text(self, path: str) -> str | None:
-        asked.add(path)
-        return Answers.text(self, path)
-
-
-asked: set[str] = set()
+    def get(self, key: str, default: Any = None, /) -> Any:
+        self.given[key] = super().get(key, default)
+        return self.given[key]
 
 
 def stored() -> Answers:
-    """What a build would have stored: for each file that was asked about, all that there is."""
+    """What a build would have stored."""
     contents = SEEN.contents
     assert isinstance(contents, Answers)
-    selected(replace(SEEN, contents=Remembering(contents.elfs, contents.heads, contents.texts)), EXACT)
-    return Answers(
-        {path: contents.elfs.get(path) for path in asked},
-        {path: contents.heads.get(path) for path in asked},
-        {path: contents.texts.get(path) for path in asked},
-    )
+    asked = {each.name: Asked(getattr(contents, each.name)) for each in fields(Answers)}
+    selected(replace(SEEN, contents=Answers(**asked)), EXACT)
+    return Answers(**{name: answers.given for name, answers in asked.items()})
 
 
 def test_the_same_questions_have_the_same_answers() -> None:
