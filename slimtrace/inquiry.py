@@ -188,8 +188,9 @@ def cautions(decision: recall.Decision, report: Report | None, path: str) -> Ite
         now = {printable(path) for path in decision.selection.kept}
         if different := sorted(built ^ now):
             first = printable(path) if printable(path) in different else different[0]
+            number = "one path" if len(different) == 1 else f"{len(different)} paths"
             yield (
-                f"the build decided otherwise about {len(different)} paths, such as {first}: "
+                f"the build decided otherwise about {number}, such as {first}: "
                 "it went by other rules, or was made by another slimtrace"
             )
 

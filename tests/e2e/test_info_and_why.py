@@ -43,11 +43,8 @@ def test_a_stored_capture_decides_again_as_the_build_did(built: Callable[[str], 
     capture = store.load(build.artifacts / "capture")
     again = decide(capture, rules_in_force(build.artifacts))
     assert again.unasked == ()
-    now = [
-        {"path": file.path, "kind": file.kind, "size": file.size, "reasons": list(file.reasons)}
-        for file in kept_files(again.selection, capture.tree)
-    ]
-    assert now == build.report["files"]
+    now = [(file.path, list(file.reasons)) for file in kept_files(again.selection, capture.tree)]
+    assert now == [(file["path"], file["reasons"]) for file in build.report["files"]]
     told = [(doubt.code, doubt.text) for doubt in again.selection.doubts]
     assert told == [(doubt["code"], doubt["text"]) for doubt in build.report["doubts"]]
 
@@ -118,11 +115,11 @@ def test_artifacts_that_are_not_there_or_another_image_s(
     jq = built("jq")
     refused = slimtrace("why", "some/app:1", "/x", cwd=tmp_path)
     assert refused.returncode == Exit.BAD_INPUT
-    assert "slimtrace-artifacts/some-app-1/capture" in refused.stderr
-    assert "hint: --artifacts DIR" in refused.stderr
+    assert "slimtrace-artifacts/some-app-1/creport.json" in refused.stderr
+    assert "--artifacts DIR" in refused.stderr
     refused = slimtrace("why", "some/app:1", "/x", "--artifacts", str(jq.artifacts))
     assert refused.returncode == Exit.BAD_INPUT
-    assert "that is of slimtrace-test/jq:1" in refused.stderr
+    assert f"the artifacts in {jq.artifacts} are of slimtrace-test/jq:1" in refused.stderr
     for name in (jq.slim, inspect(jq.fat, ".Id"), inspect(jq.fat, ".Id")[7:19]):
         assert slimtrace("why", name, "/usr/bin/jq", "--artifacts", str(jq.artifacts)).returncode == Exit.OK
     broken = tmp_path / "broken"
@@ -143,7 +140,7 @@ def test_other_rules_than_the_build_s_are_noticed(
     report["files"] = [file for file in report["files"] if file["path"] != "/usr/bin/jq"]
     (other / "creport.json").write_text(json.dumps(report))
     told = slimtrace("why", jq.fat, "/usr/bin/jq", "--artifacts", str(other))
-    assert "the build decided otherwise about 1 paths, such as /usr/bin/jq" in told.stdout
+    assert "the build decided otherwise about one path, such as /usr/bin/jq" in told.stdout
 
 
 def test_a_recording_can_be_asked_too(image: Callable[[str], str], slimtrace: Program, tmp_path: Path) -> None:
