@@ -21,6 +21,7 @@ LABEL = "slimtrace.run"
 QUICK = 60  # seconds for a request that only looks or changes state
 PATIENT = 900  # seconds without a byte for one that moves an image
 CHUNK = 1 << 20
+IMAGES_ASKED = 1000  # of all that the engine has, the newest, when a base image is looked for
 OUTPUT_LIMIT = 1 << 20  # bytes kept of what an exec'd command prints, the last ones
 
 
@@ -127,6 +128,23 @@ class Engine:
         except PermissionError:  # we are not root: `info` has no need of them
             return ()
 
+    def ancestors(self, image: Image) -> tuple[Image, ...]:
+        """The other images with a name whose layers are the lowest ones of `image`, or all of them."""
+        from docker.errors import NotFound
+
+        found = []
+        with speaking("list the images"):
+            listed = self._api.images()
+        for item in listed[:IMAGES_ASKED]:
+            names = sorted(name for name in item.get("RepoTags") or () if name != "<none>:<none>")
+            if not names or item["Id"] == image.id:
+                continue
+            with speaking(f"inspect the image {names[0]!r}"), suppress(NotFound):
+                layers = tuple((self._api.inspect_image(item["Id"]).get("RootFS") or {}).get("Layers") or ())
+                if layers and image.layers[: len(layers)] == layers:
+                    found.append(self.image(names[0]))
+        return tuple(found)
+
     def image_id(self, reference: str) -> str | None:
         """The ``sha256:…`` of an image, None if the engine does not have it."""
         from docker.errors import NotFound
@@ -164,6 +182,11 @@ class Engine:
         if found is None:
             raise SlimtraceError("cannot load the image: the engine named none", exit_code=Exit.ENGINE)
         return found
+
+    def save(self, image: str) -> Iterator[bytes]:
+        """The image as the archive that `load` takes, piece by piece."""
+        with speaking(f"save the image {image!r}"):
+            yield from self._patient.get_image(image, chunk_size=CHUNK)
 
     def tag(self, image: str, reference: str) -> None:
         """Give the image one more name."""

@@ -25,6 +25,7 @@ class Exit(IntEnum):
     NO_SPACE = 11
     BAD_INPUT = 12  # an image, capture or file that cannot be read
     DOUBTFUL = 13  # --strict, and the result has doubts
+    NOT_KEPT = 14  # the answer of `why` for a path that the slim image does not have; no failure
     INTERRUPTED = 130
     TERMINATED = 143
 

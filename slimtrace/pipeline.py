@@ -1,6 +1,5 @@
 """The story: one short recipe per verb, no logic."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,6 @@ from slimtrace import __version__, signals, store
 from slimtrace.assemble import archive, artifacts
 from slimtrace.assemble.layer import Layer, Source, file_bytes, write_layer
 from slimtrace.assemble.replaced import replaced
-from slimtrace.codec import decode
 from slimtrace.engine import Engine, EngineInfo
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.capture import Answers, Capture, Contents
@@ -31,7 +29,6 @@ from slimtrace.observe.rootfs import ImageContents, Rootfs
 from slimtrace.present.live import Screen
 from slimtrace.reason import apparmor, dockerfile, growth, permissions, rulesfile, seccomp
 from slimtrace.reason import merge as merging
-from slimtrace.reason.difference import Difference, difference, kept_in
 from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim_reference, tagged
 from slimtrace.reason.packages import Owners, database, installed
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
@@ -315,50 +312,6 @@ def profiles(capture: Capture, selection: Selection) -> dict[str, str]:
         "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(calls, healthy)),
         "apparmor.profile": apparmor.profile(apparmor.profile_name(image), capture, selection),
     }
-
-
-def info(reference: str, pull: bool = False) -> tuple[Image, str]:
-    """The image, and its Dockerfile as far as it can be known. Nothing is started; no root is needed where
-    the engine can be reached without."""
-    with Engine.connect() as engine:
-        image = engine.pull(reference) if pull else engine.image(reference)
-        return image, dockerfile.reverse(image)
-
-
-def diff(reference: str, folder: Path | None = None) -> Difference:
-    """What went from the image `reference`, by the artifacts of its build alone. Raises SlimtraceError
-    (BAD_INPUT) where these are not there, are broken, or are another image's."""
-    folder = folder or default_folder(reference)
-    told = read_report(folder, reference)
-    capture = store.load(folder / "capture")
-    if reference not in (*capture.image.tags, capture.image.reference, capture.image.id, told.slim.reference):
-        raise SlimtraceError(
-            f"cannot compare {reference}: the artifacts in {folder} are of {capture.image.reference}",
-            "--artifacts DIR names another place",
-        )
-    kept, cut = kept_in(capture, {file.path: file.size for file in told.files})
-    return difference(capture, told.slim.reference, kept, cut)
-
-
-def read_report(folder: Path, reference: str) -> Report:
-    """The report in a folder of artifacts."""
-    path = folder / "creport.json"
-    where = printable(str(path))
-    hint = f"slimtrace build {reference} makes them; --artifacts DIR names another place"
-    try:
-        if not path.is_file():
-            raise SlimtraceError(f"cannot find the artifacts of {reference}: there is no file {where}", hint)
-        with path.open("rb") as file:
-            text = file.read(store.LIMIT + 1)
-        if len(text) > store.LIMIT:
-            raise SlimtraceError(f"cannot read {where}: it is larger than {store.LIMIT} bytes")
-        return decode(Report, json.loads(text))
-    except OSError as error:
-        raise SlimtraceError(f"cannot read {where}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise SlimtraceError(
-            f"cannot read {where}: {printable(str(error))[:200]}", "build the image again"
-        ) from error
 
 
 def doctor() -> tuple[tuple[FeatureResult, ...], bool]:

@@ -1,4 +1,4 @@
-"""The verbs that only look: info, diff and doctor."""
+"""The verbs that only look: info, why, diff and doctor."""
 
 import json
 
@@ -10,12 +10,42 @@ from slimtrace.errors import Exit
 
 
 @app.command()
-def info(image: options.ImageName, pull: options.Pull = False) -> None:
-    """Tell what IMAGE is: configuration, layers, and the Dockerfile it came from. Starts nothing."""
-    from slimtrace import pipeline
-    from slimtrace.present import summary
+def info(
+    image: options.ImageName,
+    pull: options.Pull = False,
+    files: options.WithFiles = True,
+    as_json: options.AnswerJson = False,
+) -> None:
+    """Tell what IMAGE is: configuration, layers, files, and the Dockerfile it came from. Starts nothing."""
+    from slimtrace import inquiry
+    from slimtrace.present import description, progress
 
-    summary.describe(*pipeline.info(image, pull))
+    with progress.counting("reading the layers") as count:
+        found = inquiry.describe(image, pull, files, count)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        description.describe(found.image, found.dockerfile, found.inventory)
+
+
+@app.command()
+def why(
+    image: options.BuiltImage,
+    path: options.AskedPath,
+    artifacts: options.AskedArtifacts = None,
+    as_json: options.AnswerJson = False,
+) -> None:
+    """Tell from a build's artifacts why PATH is in the slim image of IMAGE, or (exit code 14) why not."""
+    from slimtrace import inquiry
+    from slimtrace.present import account
+
+    answer = inquiry.explain(image, path, artifacts)
+    if as_json:
+        typer.echo(json.dumps(answer.to_json()))
+    else:
+        account.explained(answer.account, answer.slim, answer.cautions)
+    if not answer.kept:
+        raise typer.Exit(Exit.NOT_KEPT)
 
 
 @app.command()
@@ -26,10 +56,10 @@ def diff(
     as_json: options.AnswerJson = False,
 ) -> None:
     """Tell from a build's artifacts what went from IMAGE, by package and size."""
-    from slimtrace import pipeline
+    from slimtrace import inquiry
     from slimtrace.present import losses
 
-    found = pipeline.diff(image, artifacts)
+    found = inquiry.diff(image, artifacts)
     if as_json:
         typer.echo(json.dumps(found.to_json(files)))
     else:

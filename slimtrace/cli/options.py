@@ -161,3 +161,18 @@ Files = Annotated[bool, typer.Option("--files", help="List each path that went."
 AnswerJson = Annotated[
     bool, typer.Option("--json", help="Print the answer as JSON on stdout, and nothing else there.")
 ]
+AskedPath = Annotated[
+    str, typer.Argument(metavar="PATH", help="A path in the image; one that is not absolute is below WORKDIR.")
+]
+AskedArtifacts = Annotated[
+    Path | None,
+    typer.Option(
+        "--artifacts",
+        metavar="DIR",
+        help="Folder of the build's artifacts, or a capture. [default: slimtrace-artifacts/IMAGE]",
+    ),
+]
+WithFiles = Annotated[
+    bool,
+    typer.Option("--files/--no-files", help="Read the layers: copies, hidden bytes, setuid files, packages."),
+]

@@ -1,4 +1,4 @@
-"""What is printed once and stays: the summary of a build, ``info``, ``doctor``, and an error."""
+"""What is printed once and stays: the summary of a build, of a capture, ``doctor``, and an error."""
 
 import shlex
 import sys
@@ -10,7 +10,6 @@ from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Abi, Doubt, Phase, Trace
 from slimtrace.facts.feature import FeatureResult, missing
-from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
 from slimtrace.present.page import Row, Section, Tone, many, row, seconds, size, write, write_line
 from slimtrace.reason.report import Probe, Report
@@ -29,11 +28,6 @@ def summary(report: Report, stream: TextIO | None = None) -> None:
 def captured(capture: Capture, folder: Path, stream: TextIO | None = None) -> None:
     """Print what a recording, or a merge of several, holds, and what can be done with it."""
     write(_captured(capture, folder), stream or sys.stdout)
-
-
-def describe(image: Image, dockerfile: str, stream: TextIO | None = None) -> None:
-    """Print an image's configuration, its layers with the command that made each, and its Dockerfile.fat."""
-    write(_description(image, dockerfile), stream or sys.stdout)
 
 
 def doctor(results: Sequence[FeatureResult], stream: TextIO | None = None) -> None:
@@ -174,45 +168,6 @@ def _addresses(trace: Trace) -> str:
     return ", ".join(shown[:ADDRESSES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _description(image: Image, dockerfile: str) -> list[Section]:
-    platform = "/".join(filter(None, (image.os, image.architecture, image.variant)))
-    settings = [
-        ("reference", image.reference),
-        ("tags", ", ".join(image.tags)),
-        ("id", image.id),
-        ("platform", platform),
-        ("created", image.created),
-        ("size", size(image.size)),
-        ("user", image.text("User")),
-        ("workdir", image.text("WorkingDir")),
-        ("entrypoint", shlex.join(image.strings("Entrypoint"))),
-        ("cmd", shlex.join(image.strings("Cmd"))),
-        ("shell", shlex.join(image.strings("Shell"))),
-        ("stop signal", image.text("StopSignal")),
-        ("healthcheck", shlex.join(image.healthcheck)),
-        ("ports", ", ".join(sorted(map(str, image.config.get("ExposedPorts") or ())))),
-        ("volumes", ", ".join(image.volumes)),
-    ]
-    rows = [row(label, value) for label, value in settings if value]
-    rows += [row("env", f"{name}={value}") for name, value in image.environment.items()]
-    labels = image.config.get("Labels") or {}
-    rows += [row("label", f"{name}={value}") for name, value in sorted(labels.items())]
-    layers = [
-        row(str(number), "-" if entry.empty else size(entry.size), _command(entry.created_by, entry.comment))
-        for number, entry in enumerate(image.history, 1)
-    ]
-    return [
-        Section("Image", rows),
-        Section("Layers, oldest first", layers, frozenset({0, 1})),
-        Section("Dockerfile.fat", [row(line) for line in dockerfile.splitlines()]),
-    ]
-
-
-def _command(created_by: str, comment: str) -> str:
-    """The builder's text on one line: line breaks and indentation of a long RUN are no information here."""
-    return " ".join(created_by.split()) or comment or "(unknown)"
-
-
 def _diagnosis(results: Sequence[FeatureResult]) -> list[Section]:
     rows = [
         row(found.state, found.feature.title, found.detail, tone=_STATE_TONES[found.state]) for found in results
@@ -237,4 +192,4 @@ def _diagnosis(results: Sequence[FeatureResult]) -> list[Section]:
     return [Section("This machine", rows), Section("Missing", remedies), Section("", [verdict])]
 
 
-__all__ = ["describe", "doctor", "error", "summary"]
+__all__ = ["captured", "doctor", "error", "summary"]

@@ -59,13 +59,20 @@ class ArtifactGraph:
         return tuple(sorted(found, key=_rank))
 
     def chain(self, path: str) -> list[tuple[str, Reason]]:
-        """The shortest way from the image's configuration to `path`: each path on it with its reason, `path`
-        last. Empty where `path` is not needed."""
+        """The likeliest way from the image's configuration to `path`: each path on it with its reason, `path`
+        last. It is the shortest one, where a step for what was seen to be used is shorter than one for what
+        is only named or looked at. Empty where `path` is not needed."""
         if path not in self:
             return []
-        way = nx.shortest_path(self._edges, CONFIG, path)
+        way = nx.shortest_path(self._edges, CONFIG, path, _length)
         steps = [(u, v) for u, v in pairwise(way) if v.startswith("/")]
         return [(v, min(self._edges[u][v]["reasons"], key=_rank)) for u, v in steps]
+
+    def mount_over(self, path: str) -> str | None:
+        """The mount that lay over `path` when the container ran, if its mount point is above: what was used
+        there was not the image's."""
+        found = self._mount(path)
+        return None if found == path else found
 
     def connect(self, source: str, target: str, reason: Reason | None = None) -> None:
         """Let `source` need `target`."""
@@ -151,6 +158,15 @@ class ArtifactGraph:
 
 
 _ORDER = {why: at for at, why in enumerate(Why)}
+
+
+# Steps that tell little of how a path came to be needed.
+_FAR = {Why.LOOKED_AT: 50, Why.CONFIGURED: 50, Why.RUNTIME: 100}
+
+
+def _length(_source: str, _target: str, edge: dict[str, set[Reason]]) -> int:
+    reasons = edge.get("reasons")
+    return min(_FAR.get(reason.why, 2) for reason in reasons) if reasons else 1
 
 
 def _rank(reason: Reason) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from slimtrace.facts.events import Doubt, Socket, Trace
 from slimtrace.facts.feature import Feature, FeatureResult
 from slimtrace.facts.image import HistoryEntry, Image
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.present import summary
+from slimtrace.present import description, summary
 from slimtrace.present.page import seconds, size
 from slimtrace.reason.report import ImageFigures, PhaseTime, Probe, Report
 
@@ -165,8 +165,7 @@ def everything(out: io.StringIO) -> None:
         "Healthcheck": {"Test": ["CMD", HOSTILE]},
     }
     image = Image(HOSTILE, HOSTILE, config=config, history=(HistoryEntry(HOSTILE, comment=HOSTILE),))
-    summary.describe(image, f"FROM scratch\nRUN {HOSTILE}\n")
-    summary.describe(image, f"FROM scratch\nRUN {HOSTILE}\n", out)
+    description.describe(image, f"FROM scratch\nRUN {HOSTILE}\n", stream=out)
     feature = Feature("x", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, required=True)
     summary.doctor([FeatureResult(feature, "no", HOSTILE)], out)
     summary.error(SlimtraceError(f"cannot read {HOSTILE}", HOSTILE), out)
@@ -230,7 +229,7 @@ def test_an_image_described() -> None:
         ),
     )
     out = io.StringIO()
-    summary.describe(image, "FROM scratch\nADD x /\n", out)
+    description.describe(image, "FROM scratch\nADD x /\n", stream=out)
     assert out.getvalue() == textwrap.dedent(
         """\
         Image
