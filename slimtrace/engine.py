@@ -21,6 +21,7 @@ LABEL = "slimtrace.run"
 QUICK = 60  # seconds for a request that only looks or changes state
 PATIENT = 900  # seconds without a byte for one that moves an image
 CHUNK = 1 << 20
+_SNAPSHOTTER = "io.containerd.snapshotter.v1"  # the driver type of the containerd image store
 OUTPUT_LIMIT = 1 << 20  # bytes kept of what an exec'd command prints, the last ones
 
 
@@ -79,6 +80,7 @@ class Engine:
                 runtimes=tuple(sorted(facts.get("Runtimes") or ())),
                 security=tuple(item.removeprefix("name=") for item in options),
                 root_dir=facts.get("DockerRootDir", ""),
+                containerd_store=_SNAPSHOTTER in dict(facts.get("DriverStatus") or ()).values(),
             )
         return self._info
 
@@ -101,6 +103,9 @@ class Engine:
             except NotFound:
                 raise no_image(reference) from None
         layers = tuple((found.get("RootFS") or {}).get("Layers") or ())
+        size = found.get("Size", 0)
+        if self.info().containerd_store:  # that is the size of what was pulled, compressed or not
+            size = sum(int(line.get("Size") or 0) for line in lines) or size
         return Image(
             id=found["Id"],
             reference=reference,
@@ -108,7 +113,7 @@ class Engine:
             variant=found.get("Variant", ""),
             os=found.get("Os", ""),
             created=found.get("Created") or "1970-01-01T00:00:00Z",
-            size=found.get("Size", 0),
+            size=size,
             tags=tuple(found.get("RepoTags") or ()),
             config=found.get("Config") or {},
             layers=layers,
@@ -117,9 +122,14 @@ class Engine:
         )
 
     def _lower_dirs(self, driver: Mapping[str, Any]) -> tuple[str, ...]:
-        """The overlay directories, top first, if they are on this machine and show the true owners."""
+        """The overlay directories, top first, if they are on this machine and show the true owners. What docker
+        calls overlay2 is podman's "overlay"; docker's own old "overlay" names no upper directory."""
         data = driver.get("Data") or {}
-        if driver.get("Name") != "overlay2" or not data.get("UpperDir") or self.info().remapped:
+        if (
+            driver.get("Name") not in ("overlay2", "overlay")
+            or not data.get("UpperDir")
+            or self.info().remapped
+        ):
             return ()
         found = (data["UpperDir"], *filter(None, (data.get("LowerDir") or "").split(":")))
         try:
@@ -164,6 +174,11 @@ class Engine:
         if found is None:
             raise SlimtraceError("cannot load the image: the engine named none", exit_code=Exit.ENGINE)
         return found
+
+    def save(self, image: str) -> Iterator[bytes]:
+        """The image as an archive (docker save), piece by piece."""
+        with speaking(f"save the image {image!r}"):
+            yield from self._patient.get_image(image, chunk_size=CHUNK)
 
     def tag(self, image: str, reference: str) -> None:
         """Give the image one more name."""
@@ -392,10 +407,17 @@ class Engine:
                 if error.status_code not in (404, 409):  # gone, or being removed by someone else
                     raise
 
-    def export(self, container: str) -> Iterator[bytes]:
-        """The container's files as a tar stream, piece by piece."""
+    @contextmanager
+    def exporting(self, container: str) -> Iterator[None]:
+        """In the block the engine is about to hand out the container's files, and so has them mounted if it
+        must mount them for that (unless they are so few that it is done at once)."""
+        api = self._patient
         with speaking(f"export the container {container[:12]}"):
-            yield from self._patient.export(container, chunk_size=CHUNK)
+            url = f"{api.base_url}/v{api.api_version}/containers/{container}/export"
+            with api.get(url, stream=True, timeout=QUICK) as answer:
+                answer.raise_for_status()
+                answer.raw.read(1)  # it has begun
+                yield
 
     def leftovers(self) -> tuple[str, ...]:
         """The containers of slimtrace processes that are gone."""
