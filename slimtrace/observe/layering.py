@@ -131,8 +131,8 @@ class Stack:
         """A whiteout: what this layer itself has brought stays (layer.md, "Whiteouts")."""
         if name.startswith(_META) and name != _OPAQUE:
             return
-        here = self._find(above)
-        if here is None or here.children is None:
+        here = self._walk(above, make=False)
+        if here is None:
             return
         if name == _OPAQUE:
             self._prune(here)
