@@ -414,10 +414,14 @@ class Engine:
         api = self._patient
         with speaking(f"export the container {container[:12]}"):
             url = f"{api.base_url}/v{api.api_version}/containers/{container}/export"
-            with api.get(url, stream=True, timeout=QUICK) as answer:
+            answer = api.get(url, stream=True, timeout=QUICK)
+        try:
+            with speaking(f"export the container {container[:12]}"):
                 answer.raise_for_status()
                 answer.raw.read(1)  # it has begun
-                yield
+            yield
+        finally:
+            answer.close()
 
     def leftovers(self) -> tuple[str, ...]:
         """The containers of slimtrace processes that are gone."""

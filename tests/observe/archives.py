@@ -4,7 +4,7 @@
     "l -> target"     a symlink              "h == d/f"     a hardlink
     "p |"             a fifo                 "n 1:3"        a character device
 
-Whiteouts are files with their names. Every entry may be a pair of such a text and what is to differ in its header.
+Whiteouts are files with their names. An entry may be a pair of such a text and what is to differ in its header.
 """
 
 import hashlib
@@ -69,8 +69,8 @@ def image(
     stored: Sequence[bytes] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """What ``docker save`` writes of an image, and ``docker load`` reads; `stored` are the layers as they are in
-    the archive, where they are packed."""
+    """What ``docker save`` writes of an image, and ``docker load`` reads; `stored` are the layers as they are
+    in the archive, where they are packed."""
     body = json.dumps({
         "architecture": "amd64",
         "os": "linux",

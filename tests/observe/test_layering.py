@@ -116,7 +116,9 @@ def laid(*layers: tuple[Line, ...]) -> Laid:
         pytest.param([("d/", "d/a = 1"), ("d = 2",)], {"/d": "2"}, id="a directory becomes a file"),
         pytest.param([("d = 1",), ("d/", "d/a = 2")], {"/d": "dir", "/d/a": "2"}, id="a file, a directory"),
         pytest.param([("a/b/c = 1",)], {"/a": "dir", "/a/b": "dir", "/a/b/c": "1"}, id="no parents told"),
-        pytest.param([("./", "./a = 1", "/b = 2", "c//d = 3")], {"/a": "1", "/b": "2", "/c": "dir", "/c/d": "3"}),
+        pytest.param(
+            [("./", "./a = 1", "/b = 2", "c//d = 3")], {"/a": "1", "/b": "2", "/c": "dir", "/c/d": "3"}
+        ),
         pytest.param([("a/../b = 1",)], {"/b": "1"}, id="names are cleaned as text"),
         pytest.param([("a = 1", "a = 2")], {"/a": "2"}, id="twice in a layer"),
         pytest.param([("p |", "n 1:3")], {"/p": "fifo", "/n": "char"}, id="a fifo and a device"),
@@ -203,7 +205,10 @@ def test_xattrs_are_bytes() -> None:
 
 def test_a_hardlinks_header_describes_the_file() -> None:
     """As link(2), lchown(2), lsetxattr(2), chmod(2) of an engine: chown clears the capability."""
-    capable = {"mode": 0o755, "pax_headers": {"SCHILY.xattr.security.capability": "x", "SCHILY.xattr.user.a": "1"}}
+    capable = {
+        "mode": 0o755,
+        "pax_headers": {"SCHILY.xattr.security.capability": "x", "SCHILY.xattr.user.a": "1"},
+    }
     again = {"mode": 0o4711, "uid": 5, "pax_headers": {"SCHILY.xattr.user.b": "2"}}
     found = laid((("a = 1", capable), ("b == a", again)))
     assert (found.tree["/a"].mode, found.tree["/a"].uid) == (0o4711, 5)
@@ -225,7 +230,10 @@ def test_a_sparse_file_has_its_holes() -> None:
     """GNU format 1.0: the map is before the data (tar manual, "Storing Sparse Files")."""
     headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "20"}
     head = b"2\n2\n3\n10\n2\n".ljust(512, b"\0")
-    line = ("GNUSparseFile.0/a = " + (head + b"abcde").decode(), {"pax_headers": headers | {"GNU.sparse.name": "a"}})
+    line = (
+        "GNUSparseFile.0/a = " + (head + b"abcde").decode(),
+        {"pax_headers": headers | {"GNU.sparse.name": "a"}},
+    )
     found = laid((line,))
     assert found.tree["/a"].size == 20
     assert found.content("/a") == b"\0\0abc".ljust(10, b"\0") + b"de" + bytes(8)

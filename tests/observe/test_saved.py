@@ -32,7 +32,9 @@ def saved(pieces: Iterable[bytes], layers: list[bytes], place: Path) -> Iterator
 
 
 def texts(files: Saved) -> dict[str, bytes]:
-    return {entry.path: files.open(entry.path).read(99) or b"" for entry in files.tree() if entry.kind == "file"}
+    return {
+        entry.path: files.open(entry.path).read(99) or b"" for entry in files.tree() if entry.kind == "file"
+    }
 
 
 WANTED = {"/c": b"three", "/d/b": b"new", "/f": b"4"}
