@@ -18,6 +18,7 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.image import Image
 
 LABEL = "slimtrace.run"
+KEPT = "slimtrace-kept"  # the name of what a build may have to bring back
 QUICK = 60  # seconds for a request that only looks or changes state
 PATIENT = 900  # seconds without a byte for one that moves an image
 CHUNK = 1 << 20
@@ -202,12 +203,20 @@ class Engine:
     def keeping(self, reference: str) -> Iterator[None]:
         """If the block fails, the name `reference` means again what it meant before: nothing, or its image."""
         before = self.image_id(reference)
+        kept = ""
+        if before is not None and self.info().containerd_store:  # there an image goes with its last name
+            kept = f"{KEPT}:{owner.current().replace(':', '-')}"
+            self.tag(before, kept)
         try:
             yield
         except BaseException:
             with signals.deferred(), suppress(SlimtraceError):  # the first failure is the one to tell
                 self._restore(reference, before)
             raise
+        finally:
+            if kept:
+                with signals.deferred(), suppress(SlimtraceError):
+                    self.remove_image(kept)
 
     def _restore(self, reference: str, before: str | None) -> None:
         now = self.image_id(reference)
@@ -217,6 +226,8 @@ class Engine:
             self.remove_image(reference)
             return
         self.tag(before, reference)
+        if self.image_id(now) is None:
+            return
         with speaking(f"inspect the image {now!r}"):
             nameless = not self._api.inspect_image(now).get("RepoTags")
         if nameless:
@@ -428,8 +439,20 @@ class Engine:
         return tuple(self._owned(lambda name: not owner.alive(name)))
 
     def sweep(self) -> int:
-        """Remove the leftovers; how many there were."""
+        """Remove the leftovers; how many containers there were."""
+        self._forget_kept()
         return self._remove_all(lambda name: not owner.alive(name))
+
+    def _forget_kept(self) -> None:
+        """Names that `keeping` gave to images, in processes that are gone."""
+        if not self.info().containerd_store:
+            return
+        with speaking("list the images"):
+            found = self._api.images(filters={"reference": KEPT})
+        for name in [name for image in found for name in image.get("RepoTags") or ()]:
+            repository, _, tag = name.rpartition(":")
+            if repository == KEPT and not owner.alive(tag.replace("-", ":")):
+                self.remove_image(name)
 
     def _owned(self, wanted: Callable[[str], bool]) -> list[str]:
         with speaking("list the containers"):
