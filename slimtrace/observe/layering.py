@@ -12,35 +12,12 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from slimtrace.errors import SlimtraceError
-from slimtrace.facts import paths
 from slimtrace.facts.tree import MAX_LINKS, Entry, FileTree, Kind
+from slimtrace.observe.members import Content, broken, content_of, mtime_ns, parts_of, shown, xattrs_of
 
-_XATTR = "SCHILY.xattr."
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _META = ".wh..wh."  # what aufs kept for itself: in no file system but its own
-_PATH_MAX = 4096  # bytes, linux/limits.h: nobody can have a longer one on disk
 _CHOWN_CLEARS = "security.capability"  # chown(2)
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Bytes of a file: its `length` bytes from `start` on lie at `at` in a layer."""
-
-    start: int
-    length: int
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Where a file's `size` bytes are: in the layer numbered `layer`, from `at` on, or for a sparse file in
-    `extents`, with holes between them."""
-
-    layer: int
-    at: int
-    size: int
-    extents: tuple[Extent, ...] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -82,10 +59,10 @@ class Stack:
         assert archive.fileobj is not None
         archive.fileobj.seek(archive.offset)
         if archive.fileobj.read(512).strip(b"\0"):
-            raise _broken("a layer has a damaged header")
+            raise broken("a layer has a damaged header")
 
     def _add(self, member: tarfile.TarInfo) -> None:
-        parts = _parts(member.name)
+        parts = parts_of(member.name)
         if not parts:
             if member.isdir():
                 _describe(self._root, member)
@@ -111,10 +88,10 @@ class Stack:
 
     def _link(self, above: list[str], name: str, member: tarfile.TarInfo) -> None:
         """link(2), then the owner, xattrs, mode and times of the header, as an engine sets them."""
-        target = _parts(member.linkname)
+        target = parts_of(member.linkname)
         found = self._find(target)
         if found is None or found.kind is Kind.DIR:
-            raise _broken(f"{_shown(member.name)} is a hardlink to {_shown(member.linkname)}, which is no file")
+            raise broken(f"{shown(member.name)} is a hardlink to {shown(member.linkname)}, which is no file")
         kept = {key: value for key, value in (found.xattrs or {}).items() if key != _CHOWN_CLEARS}
         _describe(found, member)
         found.xattrs = {**kept, **(found.xattrs or {})} or None
@@ -139,12 +116,12 @@ class Stack:
             return
         gone = name.removeprefix(_WHITEOUT)
         if gone in ("", ".", ".."):
-            raise _broken(f"the whiteout {_shown('/'.join((*above, name)))} names no file")
-        there = here.children.get(gone)
+            raise broken(f"the whiteout {shown('/'.join((*above, name)))} names no file")
+        there = _children(here).get(gone)
         if there is None:
             return
         if not self._is_fresh(here, gone):
-            del here.children[gone]
+            del _children(here)[gone]
         elif there.kind is Kind.DIR:
             self._prune(there)
 
@@ -206,7 +183,7 @@ class Stack:
         xattrs: dict[str, dict[str, bytes]] = {}
         names: dict[int, list[str]] = {}
         self._root.mtime_ns = 0  # engines that keep the layers apart do not have it
-        for path, node in sorted(self._all(), key=operator.itemgetter(0)):
+        for path, node in self._all():
             found[path] = _entry(path, node)
             if node.content is not None:
                 contents[path] = node.content
@@ -214,29 +191,24 @@ class Stack:
                 xattrs[path] = node.xattrs
             if node.linked:
                 names.setdefault(id(node), []).append(path)
-        shared = sorted(group for group in names.values() if len(group) > 1)
+        shared = sorted(sorted(group) for group in names.values() if len(group) > 1)
         for number, group in enumerate(shared, 1):
             for path in group:
                 found[path] = replace(found[path], inode=number)
         return FileTree(found), contents, xattrs
 
     def _all(self) -> Iterator[tuple[str, _Node]]:
+        """In the order of Rootfs.scan: a directory's own entries all together, sorted within it."""
         yield "/", self._root
         todo = [("", self._root)]
         while todo:
             where, here = todo.pop()
-            for name, child in _children(here).items():
-                path = f"{where}/{name}"
-                yield path, child
-                if child.kind is Kind.DIR:
-                    todo.append((path, child))
-
-
-class NoGlobals(dict[str, str]):
-    """PAX global headers change nothing: engines pass over them (moby pkg/archive, TypeXGlobalHeader)."""
-
-    def __setitem__(self, key: str, value: str) -> None:
-        return
+            children = [
+                (f"{where}/{name}", child)
+                for name, child in sorted(_children(here).items(), key=operator.itemgetter(0))
+            ]
+            yield from children
+            todo += [pair for pair in reversed(children) if pair[1].kind is Kind.DIR]
 
 
 def _directory() -> _Node:
@@ -246,22 +218,6 @@ def _directory() -> _Node:
 def _children(node: _Node) -> dict[str, _Node]:
     assert node.children is not None  # it is a directory
     return node.children
-
-
-def _parts(name: str) -> list[str]:
-    """A name in a layer, cleaned as text (Go's path.Clean), as the parts below the root."""
-    found: list[str] = []
-    for part in name.split("/"):
-        if part == "..":
-            if not found:
-                raise _broken(f"the path {_shown(name)} leads out of it")
-            found.pop()
-        elif part not in ("", "."):
-            found.append(part)
-    raw = paths.encode(name)
-    if b"\0" in raw or len(raw) > _PATH_MAX:
-        raise _broken(f"no file can be called {_shown(name)}")
-    return found
 
 
 def _node(member: tarfile.TarInfo, layer: int) -> _Node | None:
@@ -276,51 +232,15 @@ def _node(member: tarfile.TarInfo, layer: int) -> _Node | None:
         kind = Kind.CHAR if member.ischr() else Kind.BLOCK
         return _Node(kind, major=member.devmajor, minor=member.devminor)
     if member.isfile():
-        return _Node(Kind.FILE, content=_content(member, layer))
+        return _Node(Kind.FILE, content=content_of(member, layer))
     return None
-
-
-def _content(member: tarfile.TarInfo, layer: int) -> Content:
-    size, at = member.size, member.offset_data
-    segments: list[tuple[int, int]] | None = getattr(member, "sparse", None)
-    if size < 0:
-        raise _broken(f"{_shown(member.name)} is shorter than nothing")
-    if segments is None:
-        return Content(layer, at, size)
-    extents, end = [], 0
-    for start, length in segments:
-        if start < end or length < 0 or start + length > size:
-            raise _broken(f"{_shown(member.name)} has a damaged map of holes")
-        if length:
-            extents.append(Extent(start, length, at))
-        at, end = at + length, start + length
-    return Content(layer, 0, size, tuple(extents))
 
 
 def _describe(node: _Node, member: tarfile.TarInfo) -> None:
     node.uid, node.gid, node.mtime_ns = member.uid, member.gid, mtime_ns(member)
     # A link's own mode cannot be changed and is never asked for.
     node.mode = 0o777 if node.kind is Kind.LINK else member.mode & 0o7777
-    found = {
-        key.removeprefix(_XATTR): paths.encode(value)
-        for key, value in member.pax_headers.items()
-        if key.startswith(_XATTR)
-    }
-    node.xattrs = found or None
-
-
-def mtime_ns(member: tarfile.TarInfo) -> int:
-    """The modification time in nanoseconds, not by way of tarfile's float, which is 100 ns off; 0 for
-    one that is no number."""
-    text = member.pax_headers.get("mtime")
-    if text is None:
-        return int(member.mtime) * 10**9
-    whole, _, rest = text.partition(".")
-    digits = whole.removeprefix("-")
-    if not (f"{digits}{rest}".isascii() and f"{digits}{rest}".isdigit()) or len(digits) > 18:
-        return 0
-    found = int(digits or 0) * 10**9 + int(rest[:9].ljust(9, "0"))
-    return -found if whole.startswith("-") else found
+    node.xattrs = xattrs_of(member) or None
 
 
 def _entry(path: str, node: _Node) -> Entry:
@@ -337,11 +257,3 @@ def _entry(path: str, node: _Node) -> Entry:
         node.major,
         node.minor,
     )
-
-
-def _shown(name: str) -> str:
-    return repr(paths.printable(name[:200]))
-
-
-def _broken(why: str) -> SlimtraceError:
-    return SlimtraceError(f"cannot read the image's layers: {why}")

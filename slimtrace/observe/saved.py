@@ -23,7 +23,8 @@ from typing import Any
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe.layering import Extent, NoGlobals, Stack
+from slimtrace.observe.layering import Stack
+from slimtrace.observe.members import Extent, NoGlobals
 
 _CHUNK = 1 << 20
 _JSON_LIMIT = 16 << 20  # bytes; docker itself takes 8 MiB (moby distribution, MaxManifestSize is 4)
@@ -116,10 +117,12 @@ class Saved:
             raise
 
     def close(self) -> None:
+        """Let go of the archive, which then is gone."""
         while self._fds:
             os.close(self._fds.pop())
 
     def tree(self) -> FileTree:
+        """Every entry, in the order of Rootfs.scan."""
         return self._tree
 
     def open(self, path: str) -> io.RawIOBase:

@@ -76,6 +76,7 @@ def read(engine: Engine, tag: str, place: Path) -> tuple[FileTree, dict[str, obj
     found: dict[str, object] = {}
     with Rootfs(engine.image(tag), engine, place) as files:
         tree = files.scan()
+        found["order"] = list(tree.entries)
         for entry in tree:
             digest = ""
             if entry.kind is Kind.FILE:

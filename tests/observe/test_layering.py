@@ -10,7 +10,8 @@ from observe.archives import Line, layer
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.observe.layering import Content, NoGlobals, Stack
+from slimtrace.observe.layering import Stack
+from slimtrace.observe.members import Content, NoGlobals
 
 Files = dict[str, str]
 

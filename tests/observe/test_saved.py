@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from observe.archives import archive, diff_ids, image, layer
 
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.observe.layering import Extent
+from slimtrace.observe.members import Extent
 from slimtrace.observe.saved import Part, Saved
 
 BASE = layer("d/", "d/a = 1", "d/b = 2", ("c = three", {"pax_headers": {"SCHILY.xattr.user.x": "y"}}))
