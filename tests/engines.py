@@ -43,6 +43,8 @@ pivot_root . old
 umount -l /old
 PATH=/usr/sbin:/sbin:/usr/bin:/bin exec "$@"
 """
+# What podman makes outside of the directories that it is given.
+PODMANS = ("/dev/shm/libpod_lock", "/run/containers", "/run/crun", "/run/netns", "/var/lib/containers")
 NO_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false")
 # runc, and no limits: a machine without CAP_SYS_RESOURCE or without the pids controller cannot set crun's and
 # podman's own. Each container says by itself that it wants no network.
@@ -121,9 +123,7 @@ def podman(folder: Path) -> Iterator[Beside]:
     command = ["podman", f"--root={folder}/root", f"--runroot={folder}/run", f"--tmpdir={folder}/tmp"]
     command += ["--storage-driver=overlay", "system", "service", "--time=0", f"unix://{folder}/podman.sock"]
     command = ["env", f"CONTAINERS_CONF={folder}/containers.conf", *command]
-    ours = [
-        path for path in (cgroup_mount() / "libpod_parent", Path("/dev/shm/libpod_lock")) if not path.exists()
-    ]
+    ours = [path for path in (cgroup_mount() / "libpod_parent", *map(Path, PODMANS)) if not path.exists()]
     try:
         with running(folder, folder / "podman.sock", cgroup2(command)) as engine:
             yield engine
@@ -182,8 +182,10 @@ def cgroup_mount() -> Path:
 
 
 def remove(path: Path) -> None:
-    """A file, or a cgroup with those below it."""
-    if path.is_dir():
+    """A file, a directory, or a cgroup with those below it; nothing if it is not there."""
+    if path.is_dir() and cgroup_mount() not in path.parents:
+        shutil.rmtree(path)
+    elif path.is_dir():
         for inner in sorted(path.rglob("*/"), reverse=True):
             inner.rmdir()
         path.rmdir()
