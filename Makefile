@@ -20,7 +20,8 @@ demo: ## set the machine up and slim the sample Python web image
 	@$(SUDO) $(VENV)/bin/slimtrace build slimtrace-test/python:1
 
 # PYTEST passes arguments on: make test PYTEST="-k select -x"
-ENVIRONMENT := SLIMTRACE_REQUIRE="$(SLIMTRACE_REQUIRE)" SLIMTRACE_VM_KERNELS="$(SLIMTRACE_VM_KERNELS)"
+ENVIRONMENT := SLIMTRACE_REQUIRE="$(SLIMTRACE_REQUIRE)" SLIMTRACE_VM_KERNELS="$(SLIMTRACE_VM_KERNELS)" \
+	SLIMTRACE_ENGINES="$(SLIMTRACE_ENGINES)"
 test: ## set the machine up and run the whole test suite
 	@$(PROVISION) --test
 	@$(DOCKER)

@@ -20,13 +20,23 @@ static __always_inline int needle_at(struct cgroup_name *name, u32 at, struct ne
 	return *(u64 *)&name->text[at] == needle->low && *(u64 *)&name->text[at + 8] == needle->high;
 }
 
+static __always_inline char char_at(struct cgroup_name *name, u32 at)
+{
+	asm volatile("" : "+r"(at));
+	return name->text[at & (CGROUP_NAME - 1)];
+}
+
 /* The engine names the cgroup by the container's id, behind a prefix or none: ID, docker-ID.scope, libpod-ID.scope,
- * cri-containerd-ID.scope. No loop over the name: verifiers before 6.12 lose its bound in clang's rewriting. */
+ * cri-containerd-ID.scope. Not libpod-conmon-ID.scope or crio-conmon-ID.scope: there sits who starts the runtime
+ * and waits for the container (podman libpod/oci_conmon_linux.go). No loop over the name: verifiers before 6.12
+ * lose its bound in clang's rewriting. */
 static __always_inline int names_container(struct cgroup_name *name, u32 length, struct needle *needle)
 {
 	u32 behind = length - 1; /* the NUL is counted */
-	return needle_at(name, behind - ID_LENGTH, needle) ||
-	       needle_at(name, behind - ID_LENGTH - SCOPE_LENGTH, needle);
+	u32 at = behind - ID_LENGTH - SCOPE_LENGTH;
+	if (needle_at(name, behind - ID_LENGTH, needle))
+		return 1;
+	return needle_at(name, at, needle) && !(char_at(name, at - 2) == 'n' && char_at(name, at - 3) == 'o');
 }
 
 static __always_inline u64 cgroup_id(kernel_ptr cgroup)

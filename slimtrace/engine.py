@@ -18,10 +18,12 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.image import Image
 
 LABEL = "slimtrace.run"
+KEPT = "slimtrace-kept"  # the name of what a build may have to bring back
 QUICK = 60  # seconds for a request that only looks or changes state
 PATIENT = 900  # seconds without a byte for one that moves an image
 CHUNK = 1 << 20
 IMAGES_ASKED = 1000  # of all that the engine has, the newest, when a base image is looked for
+_SNAPSHOTTER = "io.containerd.snapshotter.v1"  # the driver type of the containerd image store
 OUTPUT_LIMIT = 1 << 20  # bytes kept of what an exec'd command prints, the last ones
 
 
@@ -80,6 +82,7 @@ class Engine:
                 runtimes=tuple(sorted(facts.get("Runtimes") or ())),
                 security=tuple(item.removeprefix("name=") for item in options),
                 root_dir=facts.get("DockerRootDir", ""),
+                containerd_store=_SNAPSHOTTER in dict(facts.get("DriverStatus") or ()).values(),
             )
         return self._info
 
@@ -102,6 +105,9 @@ class Engine:
             except NotFound:
                 raise no_image(reference) from None
         layers = tuple((found.get("RootFS") or {}).get("Layers") or ())
+        size = found.get("Size", 0)
+        if self.info().containerd_store:  # that is the size of what was pulled, compressed or not
+            size = sum(int(line.get("Size") or 0) for line in lines) or size
         return Image(
             id=found["Id"],
             reference=reference,
@@ -109,7 +115,7 @@ class Engine:
             variant=found.get("Variant", ""),
             os=found.get("Os", ""),
             created=found.get("Created") or "1970-01-01T00:00:00Z",
-            size=found.get("Size", 0),
+            size=size,
             tags=tuple(found.get("RepoTags") or ()),
             config=found.get("Config") or {},
             layers=layers,
@@ -118,9 +124,14 @@ class Engine:
         )
 
     def _lower_dirs(self, driver: Mapping[str, Any]) -> tuple[str, ...]:
-        """The overlay directories, top first, if they are on this machine and show the true owners."""
+        """The overlay directories, top first, if they are on this machine and show the true owners. What docker
+        calls overlay2 is podman's "overlay"; docker's own old "overlay" names no upper directory."""
         data = driver.get("Data") or {}
-        if driver.get("Name") != "overlay2" or not data.get("UpperDir") or self.info().remapped:
+        if (
+            driver.get("Name") not in ("overlay2", "overlay")
+            or not data.get("UpperDir")
+            or self.info().remapped
+        ):
             return ()
         found = (data["UpperDir"], *filter(None, (data.get("LowerDir") or "").split(":")))
         try:
@@ -210,12 +221,20 @@ class Engine:
     def keeping(self, reference: str) -> Iterator[None]:
         """If the block fails, the name `reference` means again what it meant before: nothing, or its image."""
         before = self.image_id(reference)
+        kept = ""
+        if before is not None and self.info().containerd_store:  # there an image goes with its last name
+            kept = f"{KEPT}:{owner.current().replace(':', '-')}"
+            self.tag(before, kept)
         try:
             yield
         except BaseException:
             with signals.deferred(), suppress(SlimtraceError):  # the first failure is the one to tell
                 self._restore(reference, before)
             raise
+        finally:
+            if kept:
+                with signals.deferred(), suppress(SlimtraceError):
+                    self.remove_image(kept)
 
     def _restore(self, reference: str, before: str | None) -> None:
         now = self.image_id(reference)
@@ -225,6 +244,8 @@ class Engine:
             self.remove_image(reference)
             return
         self.tag(before, reference)
+        if self.image_id(now) is None:
+            return
         with speaking(f"inspect the image {now!r}"):
             nameless = not self._api.inspect_image(now).get("RepoTags")
         if nameless:
@@ -415,18 +436,41 @@ class Engine:
                 if error.status_code not in (404, 409):  # gone, or being removed by someone else
                     raise
 
-    def export(self, container: str) -> Iterator[bytes]:
-        """The container's files as a tar stream, piece by piece."""
+    @contextmanager
+    def exporting(self, container: str) -> Iterator[None]:
+        """In the block the engine is about to hand out the container's files, and so has them mounted if it
+        must mount them for that (unless they are so few that it is done at once)."""
+        api = self._patient
         with speaking(f"export the container {container[:12]}"):
-            yield from self._patient.export(container, chunk_size=CHUNK)
+            url = f"{api.base_url}/v{api.api_version}/containers/{container}/export"
+            answer = api.get(url, stream=True, timeout=QUICK)
+        try:
+            with speaking(f"export the container {container[:12]}"):
+                answer.raise_for_status()
+                answer.raw.read(1)  # it has begun
+            yield
+        finally:
+            answer.close()
 
     def leftovers(self) -> tuple[str, ...]:
         """The containers of slimtrace processes that are gone."""
         return tuple(self._owned(lambda name: not owner.alive(name)))
 
     def sweep(self) -> int:
-        """Remove the leftovers; how many there were."""
+        """Remove the leftovers; how many containers there were."""
+        self._forget_kept()
         return self._remove_all(lambda name: not owner.alive(name))
+
+    def _forget_kept(self) -> None:
+        """Names that `keeping` gave to images, in processes that are gone."""
+        if not self.info().containerd_store:
+            return
+        with speaking("list the images"):
+            found = self._api.images(filters={"reference": KEPT})
+        for name in [name for image in found for name in image.get("RepoTags") or ()]:
+            repository, _, tag = name.rpartition(":")
+            if repository == KEPT and not owner.alive(tag.replace("-", ":")):
+                self.remove_image(name)
 
     def _owned(self, wanted: Callable[[str], bool]) -> list[str]:
         with speaking("list the containers"):

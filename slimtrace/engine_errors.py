@@ -66,15 +66,19 @@ def no_image(reference: str) -> SlimtraceError:
 
 
 _PREFIX = re.compile(
-    r"(OCI runtime create failed|runc create failed|unable to start container process|crun"
+    r"(OCI runtime create failed|runc create failed|unable to start container process|crun|runc"
     r"|failed to create (shim task|task for container)|(container|process|rootfs)_linux\.go:\d+"
     r"|starting container process caused): *"
+)
+# What podman puts behind it (libpod/define/errors.go).
+_SUFFIX = re.compile(
+    r": OCI (runtime attempted to invoke a command that was not found|permission denied|runtime error)$"
 )
 
 
 def runtime_reason(text: str) -> str:
     """The part of the runtime's message that a user can act upon, without the layers it came up through."""
-    text = text.strip().removesuffix(": unknown")
+    text = _SUFFIX.sub("", text.strip().removesuffix(": unknown"))
     while match := _PREFIX.match(text):
         text = text[match.end() :]
     return printable(text)[:500]

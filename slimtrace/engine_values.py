@@ -72,7 +72,8 @@ class ExecResult:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What the engine says of itself (GET /info)."""
+    """What the engine says of itself (GET /info). `containerd_store`: images lie in containerd's store, as is
+    usual from Docker 29 on, and are known by the digest of their manifest instead of their config's."""
 
     version: str
     api: str
@@ -82,6 +83,7 @@ class EngineInfo:
     runtimes: tuple[str, ...]
     security: tuple[str, ...]
     root_dir: str
+    containerd_store: bool = False
 
     @property
     def rootless(self) -> bool:

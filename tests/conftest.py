@@ -72,6 +72,16 @@ def _vm_arm64() -> str:
     return _command("aarch64-linux-gnu-gcc") or _command("mmdebstrap") or _vm("arm64")
 
 
+def _podman() -> str:
+    return _docker() or _command("podman") or _command("runc") or _root()
+
+
+def _containerd_store() -> str:
+    import engines
+
+    return engines.missing_containerd_store() or _docker() or _root()
+
+
 def _command(name: str) -> str:
     # Root's daemons and tools are not in everybody's path.
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -84,6 +94,9 @@ FEATURES: dict[str, Callable[[], str]] = {
     "bpf": _bpf,
     "docker": _docker,
     "images": _images,
+    "vfs": lambda: _docker() or _command("dockerd") or _root(),
+    "podman": _podman,
+    "containerd-store": _containerd_store,
     "cc": lambda: _command("gcc"),
     "runc": lambda: _command("runc"),
     "crun": lambda: _command("crun"),

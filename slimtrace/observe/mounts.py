@@ -28,10 +28,11 @@ def _mount(line: bytes) -> Mount | None:
     fields, more = before.split(b" "), behind.split(b" ")
     if not dash or len(fields) < 5 or len(more) < 2:
         return None
-    return Mount(*(decode(_unescaped(raw)) for raw in (fields[4], more[0], more[1])))
+    return Mount(*(decode(unescaped(raw)) for raw in (fields[4], more[0], more[1])))
 
 
-def _unescaped(raw: bytes) -> bytes:
+def unescaped(raw: bytes) -> bytes:
+    """A field of mountinfo as it was before the kernel wrote it (mangle_path, "\\040" for a space)."""
     for code, char in _ESCAPES:
         raw = raw.replace(code, char)
     return raw

@@ -15,24 +15,24 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimtrace.errors import Exit, SlimtraceError
-
 _CLONE_NEWNS = 0x00020000
 _CLONE_FS = 0x00000200
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REC, _SLAVE = 1, 2, 4, 8, 1 << 14, 1 << 19
+_PRIVATE_DIRECTORY = b"size=64k,nr_inodes=8,mode=700"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def overlay(lower_dirs: Sequence[str], place: Path) -> int:
-    """A descriptor of the root of a read-only overlay of `lower_dirs`, top first, mounted for a moment on
-    the empty directory `place`. Raises SlimtraceError where the kernel refuses."""
+def overlay(lower_dirs: Sequence[str], seen_from: int | None = None) -> int:
+    """A descriptor of the root of a read-only overlay of `lower_dirs`, top first. They are looked up in the
+    mount namespace that is open as `seen_from` (a descriptor of /proc/PID/ns/mnt), by default in ours. Raises
+    OSError where the kernel refuses, or one is not there."""
     found: list[int] = []
     failed: list[OSError] = []
 
     def mount() -> None:
         try:
-            found.append(_mount(lower_dirs, place))
+            found.append(_mount(lower_dirs, seen_from))
         except OSError as error:
             failed.append(error)
 
@@ -40,10 +40,7 @@ def overlay(lower_dirs: Sequence[str], place: Path) -> int:
     thread.start()
     thread.join()
     if failed:
-        error = failed[0]
-        raise SlimtraceError(
-            f"cannot mount the image's layers: {error.strerror}", "run slimtrace as root", Exit.ENGINE
-        ) from error
+        raise failed[0]
     return found[0]
 
 
@@ -53,7 +50,10 @@ def own_directory() -> None:
     _libc.unshare(_CLONE_FS)
 
 
-def _mount(lower_dirs: Sequence[str], place: Path) -> int:
+def _mount(lower_dirs: Sequence[str], seen_from: int | None) -> int:
+    if seen_from is not None:  # wants file system attributes of its own (setns(2)), and sets its root directory
+        _check(_libc.unshare(_CLONE_FS), "unshare")
+        _check(_libc.setns(seen_from, _CLONE_NEWNS), "setns")
     _check(_libc.unshare(_CLONE_NEWNS), "unshare")
     # Slave rather than private: what the host unmounts meanwhile is not held by us.
     _check(_libc.mount(b"none", b"/", None, ctypes.c_ulong(_REC | _SLAVE), None), "/")
@@ -61,17 +61,25 @@ def _mount(lower_dirs: Sequence[str], place: Path) -> int:
     try:
         for directory in lower_dirs:
             lowers.append(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        # On top of a directory that is surely there, and still reached by its descriptor.
+        place = Path(lower_dirs[0])
+        _make(b"tmpfs", place, _NOSUID | _NODEV | _NOEXEC, _PRIVATE_DIRECTORY)
+        target, empty = place / "root", place / "empty"
+        target.mkdir()
+        empty.mkdir()
+        # An overlay without an upper directory wants two lower ones; the empty one makes them two.
+        lowers.append(os.open(empty, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         # Descriptors instead of paths: 127 layers fit into mount(2)'s one page, and no name needs escaping.
         options = "lowerdir=" + ":".join(f"/proc/self/fd/{lower}" for lower in lowers)
-        flags = _RDONLY | _NOSUID | _NODEV | _NOEXEC
-        target = os.fsencode(place)
-        _check(
-            _libc.mount(b"slimtrace", target, b"overlay", ctypes.c_ulong(flags), options.encode()), str(place)
-        )
+        _make(b"overlay", target, _RDONLY | _NOSUID | _NODEV | _NOEXEC, options.encode())
+        return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     finally:
         for lower in lowers:
             os.close(lower)
-    return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _make(kind: bytes, target: Path, flags: int, options: bytes) -> None:
+    _check(_libc.mount(b"slimtrace", os.fsencode(target), kind, ctypes.c_ulong(flags), options), str(target))
 
 
 def _check(result: int, subject: str) -> None:

@@ -19,9 +19,9 @@ from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.packages import Format, Manifest
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.observe import namespace
+from slimtrace.observe import lowers, namespace
 from slimtrace.observe.beneath import open_beneath
-from slimtrace.observe.unpack import unpack
+from slimtrace.observe.saved import Saved
 
 T = TypeVar("T")
 
@@ -42,11 +42,12 @@ _FOREIGN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux", "sys
 
 
 class Rootfs:
-    """An image's file tree, readable through one directory descriptor.
+    """An image's file tree, readable.
 
     Overlay layers are mounted read-only where nobody sees it (see `namespace`), at a cost that does not depend
-    on the image's size; for any other storage the files are exported from a container that is never started
-    and unpacked below the work directory.
+    on the image's size: where the engine tells where they lie, and with the containerd image store, which does
+    not, where the kernel does (see `lowers`). For any other storage the engine saves the image, and the files
+    are read out of that archive (see `saved`).
     """
 
     def __init__(self, image: Image, engine: Engine, place: Path) -> None:
@@ -55,53 +56,66 @@ class Rootfs:
         self._engine = engine
         self._place = place
         self._root = -1
+        self._saved: Saved | None = None
 
     @classmethod
     def at(cls, directory: Path) -> Self:
         """The tree below a directory of this machine."""
         found = cls.__new__(cls)
+        found._saved = None
         found._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return found
 
     def __enter__(self) -> Self:
         if self._root < 0:
-            mounted = bool(self._image.lower_dirs)
-            self._root = self._mount() if mounted else self._export()
+            try:
+                self._root = self._mounted()
+            except OSError:  # what the kernel will not mount can still be saved
+                self._saved = self._read_saved()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._root)
-        self._root = -1
+        if self._saved is not None:
+            self._saved.close()
+            self._saved = None
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
 
-    def _mount(self) -> int:
-        # An overlay without an upper directory wants two lower ones; the empty one makes them two.
-        empty, target = self._place / "empty", self._place / "rootfs"
-        empty.mkdir(exist_ok=True)
-        target.mkdir(exist_ok=True)
-        return namespace.overlay((*self._image.lower_dirs, str(empty)), target)
-
-    def _export(self) -> int:
-        target = self._place / "rootfs"
-        target.mkdir(mode=0o755)
-        root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        container = ""
+    def _mounted(self) -> int:
+        if self._image.lower_dirs:
+            return namespace.overlay(self._image.lower_dirs)
+        if not self._engine.info().containerd_store or self._engine.info().remapped:
+            raise OSError(errno.ENOTSUP, "this storage is no overlay of directories")
+        # It is never started; but without any command the engine would not even create it.
+        container = self._engine.create(self._image.id, Launch(cmd=("none",)))
         try:
-            # It is never started; but without any command the engine would not even create it.
-            container = self._engine.create(self._image.id, Launch(cmd=("none",)))
-            unpack(self._engine.export(container), root)
-        except BaseException:
-            os.close(root)
-            raise
+            with self._engine.exporting(container):
+                return self._mounted_for(container)
         finally:
-            if container:
-                self._engine.remove(container)
-        return root
+            self._engine.remove(container)
+
+    def _mounted_for(self, container: str) -> int:
+        found = lowers.mounted_for(container)
+        # On top of the image's layers lies one with the engine's own additions (/etc/hosts, /dev/console).
+        if found is None or len(found.dirs) != len(self._image.layers) + 1:
+            raise OSError(errno.ENOTSUP, "this snapshotter makes no overlay of directories")
+        view = os.open(f"/proc/{found.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return namespace.overlay(found.dirs[1:], view)
+        finally:
+            os.close(view)
+
+    def _read_saved(self) -> Saved:
+        return Saved(self._engine.save(self._image.id), self._image.layers, self._place)
 
     def scan(self) -> FileTree:
         """Every entry, without content and xattrs, a directory's own all together, sorted within it; so the
         order depends on the names alone. Raises SlimtraceError for a tree that cannot be walked."""
+        if self._saved is not None:
+            return self._saved.tree()
         reading = _Reading(os.fstat(self._root))
         todo = [""]
         try:
@@ -117,8 +131,10 @@ class Rootfs:
             raise SlimtraceError(f"cannot read the image's files: {error.strerror} {where}") from error
         return reading.tree()
 
-    def open(self, path: str) -> io.FileIO:
+    def open(self, path: str) -> io.RawIOBase:
         """A regular file, for reading, unbuffered. No part of `path` may be a symlink. Raises OSError."""
+        if self._saved is not None:
+            return self._saved.open(path)
         # Without O_PATH the open itself could already do something: rewind a tape, arm a watchdog.
         at = open_beneath(self._root, paths.encode(path), os.O_PATH | os.O_NOFOLLOW)
         try:
@@ -130,6 +146,9 @@ class Rootfs:
 
     def xattrs(self, path: str) -> dict[str, bytes]:
         """The extended attributes of `path` itself, by name, without those that say how it is stored."""
+        if self._saved is not None:
+            found = self._saved.xattrs(path)
+            return {name: found[name] for name in sorted(found) if not name.startswith(_FOREIGN_XATTRS)}
         at = open_beneath(self._root, paths.encode(path), os.O_PATH | os.O_NOFOLLOW)
         try:
             link = f"/proc/self/fd/{at}"
@@ -151,7 +170,8 @@ class _Reading:
 
     def __init__(self, root: os.stat_result) -> None:
         self._numbers: dict[int, int] = {}
-        self._found: dict[str, Entry] = {"/": self._entry("/", root, "")}
+        # When the engine made the root directory of its topmost layer is a fact about this machine.
+        self._found: dict[str, Entry] = {"/": replace(self._entry("/", root, ""), mtime_ns=0)}
         self._names: dict[tuple[int, int], list[str]] = {}
 
     def directory(self, here: int, directory: str) -> list[str]:
@@ -273,7 +293,7 @@ class ImageContents:
             dict(self._elfs), dict(self._heads), dict(self._texts), dict(self._named), dict(self._packaged)
         )
 
-    def _ask(self, path: str, question: Callable[[io.FileIO], T]) -> T | None:
+    def _ask(self, path: str, question: Callable[[io.RawIOBase], T]) -> T | None:
         try:
             with self._rootfs.open(path) as file:
                 return question(file)
@@ -284,7 +304,7 @@ class ImageContents:
 class _Bounded(io.BufferedReader):
     """A file of which only so many bytes can be read; then it fails."""
 
-    def __init__(self, file: io.FileIO, budget: int) -> None:
+    def __init__(self, file: io.RawIOBase, budget: int) -> None:
         super().__init__(file)
         self._left = budget
 

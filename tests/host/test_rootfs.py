@@ -1,13 +1,11 @@
 """The pristine tree: read as it is, wherever it lies, and never out of it."""
 
-import io
 import os
 import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +20,6 @@ from slimtrace.facts.capture import TEXT_LIMIT
 from slimtrace.facts.elf import MAGIC
 from slimtrace.facts.tree import Kind
 from slimtrace.observe.rootfs import ImageContents, Rootfs
-from slimtrace.observe.unpack import unpack
 from slimtrace.observe.workplace import Workplace, state_folder, sweep
 
 TAG = "slimtrace-rootfs-test:1"
@@ -84,21 +81,6 @@ def test_as_many_layers_as_docker_allows(engine: Engine, tmp_path: Path) -> None
         many.append(str(folder))
     with Workplace() as work, Rootfs(replace(image, lower_dirs=tuple(many)), engine, work.path) as files:
         assert len(files.scan()) == 127
-
-
-@pytest.mark.requires("docker")
-def test_without_overlay_the_export_gives_the_same_files(engine: Engine, tmp_path: Path) -> None:
-    build(2, tmp_path / "context")
-    image = engine.image(TAG)
-    with Workplace() as work, Rootfs(image, engine, work.path) as files:
-        mounted = files.scan()
-    with Workplace() as work, Rootfs(replace(image, lower_dirs=()), engine, work.path) as files:
-        exported = files.scan()
-        assert files.open("/d/f1").read() == b"1"
-    assert {path: exported[path] for path in mounted.entries if path != "/"} == {
-        path: mounted[path] for path in mounted.entries if path != "/"
-    }
-    assert engine.leftovers() == ()
 
 
 @pytest.fixture
@@ -204,48 +186,6 @@ def test_fifty_thousand_entries_are_scanned_in_half_a_second(tmp_path: Path) -> 
     assert count == 50_001
     print(f"{count} entries in {min(times):.3f} s")
     assert min(times) < 0.5
-
-
-def tar_of(*members: tuple[str, bytes, str]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, kind, link in members:
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, link
-            info.size = 4 if kind == tarfile.REGTYPE else 0
-            tar.addfile(info, io.BytesIO(b"evil") if info.size else None)
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    "members",
-    [
-        [("../out", tarfile.REGTYPE, "")],
-        [("a/../../out", tarfile.REGTYPE, "")],
-        [("l", tarfile.SYMTYPE, ".."), ("l/out", tarfile.REGTYPE, "")],
-        [("l", tarfile.SYMTYPE, "../secret"), ("l", tarfile.REGTYPE, "")],
-        [("l", tarfile.LNKTYPE, "../secret")],
-        [("d", tarfile.SYMTYPE, ".."), ("h", tarfile.LNKTYPE, "d/secret")],
-    ],
-)
-def test_unpacking_never_writes_outside(tmp_path: Path, members: list[tuple[str, bytes, str]]) -> None:
-    (tmp_path / "secret").write_text("secret")
-    (tmp_path / "root").mkdir()
-    root = os.open(tmp_path / "root", os.O_RDONLY)
-    with pytest.raises(SlimtraceError, match="cannot unpack"):
-        unpack([tar_of(*members)], root)
-    os.close(root)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["root", "secret"]
-    assert (tmp_path / "secret").read_text() == "secret"
-    assert (tmp_path / "secret").stat().st_nlink == 1
-
-
-@pytest.mark.parametrize("pieces", [[b"x" * 2048], [b"\xff" * 100], [tar_of(("a", tarfile.REGTYPE, ""))[:700]]])
-def test_a_broken_stream_is_an_error(tmp_path: Path, pieces: list[bytes]) -> None:
-    root = os.open(tmp_path, os.O_RDONLY)
-    with pytest.raises(SlimtraceError, match="cannot unpack"):
-        unpack(pieces, root)
-    os.close(root)
 
 
 def test_the_work_directory_is_private_and_goes() -> None:
