@@ -71,7 +71,8 @@ def image(app: str, name: str, line: str) -> Iterator[str]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "Dockerfile").write_text(recipe)
-            output("docker", "build", "--quiet", "--force-rm", "--network=none", "--tag", tag, folder, timeout=1800)
+            words = ("--quiet", "--force-rm", "--network=none", "--tag", tag, folder)
+            output("docker", "build", *words, timeout=1800)
         yield tag
     finally:
         subprocess.run(["docker", "rmi", "--force", tag], capture_output=True, check=False)
