@@ -22,7 +22,7 @@ from pathlib import Path
 
 from machine import end_tidily, output
 
-PROGRAM = (sys.executable, "-m", "slimtrace")
+BUILD = (sys.executable, "-m", "slimtrace", "build", "--json")
 FILE_BYTES = 512 << 20  # of one file of the ballast
 FOLDER_FILES = 1000  # in one folder of the many small files
 AFTER = ("decide", "describe", "assemble")  # from the end of tracing to the loaded image
@@ -71,7 +71,8 @@ def image(app: str, name: str, line: str) -> Iterator[str]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "Dockerfile").write_text(recipe)
-            output("docker", "build", "--quiet", "--force-rm", "--tag", tag, folder, timeout=1800)
+            words = ("--quiet", "--force-rm", "--network=none", "--tag", tag, folder)
+            output("docker", "build", *words, timeout=1800)
         yield tag
     finally:
         subprocess.run(["docker", "rmi", "--force", tag], capture_output=True, check=False)
@@ -86,7 +87,7 @@ def build(tag: str) -> Build:
         tempfile.TemporaryFile() as complaints,
     ):
         process = subprocess.Popen(
-            [*PROGRAM, "build", "--json", "--tag", slim, "--artifacts", f"{folder}/artifacts", tag],
+            [*BUILD, "--tag", slim, "--artifacts", f"{folder}/artifacts", tag],
             stdout=said,
             stderr=complaints,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},

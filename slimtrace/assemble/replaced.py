@@ -39,7 +39,7 @@ def replaced(source: Source, tree: FileTree, cuts: Iterable[Cut]) -> tuple[Sourc
         if tree[cut.path].size <= LIMIT and (data := _cut(cut, _read(source, tree, cut.path))) is not None:
             made[cut.path] = data
     entries = {path: replace(tree[path], size=len(data), inode=0) for path, data in made.items()}
-    return Replaced(source, made), FileTree({**tree.entries, **entries})
+    return Replaced(source, made), tree.changed(entries)
 
 
 def _cut(cut: Cut, data: bytes) -> bytes | None:

@@ -1,8 +1,10 @@
 """The image's file tree, as facts: every entry with its metadata, no content."""
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from slimtrace.facts import paths
 
@@ -139,6 +141,14 @@ class FileTree:
                     found.setdefault(entry.inode, []).append(entry.path)
             self._siblings.update({key: tuple(sorted(value)) for key, value in found.items()})
         return self._siblings[inode]
+
+    def changed(self, entries: Mapping[str, Entry]) -> "FileTree":
+        """This tree with other `entries` at some of its paths. The rest is not copied: there may be half a
+        million."""
+        if not entries:
+            return self
+        below: Any = self.entries  # which a ChainMap does not write to
+        return FileTree(ChainMap(dict(entries), below))
 
     def size(self) -> int:
         """Bytes of all regular files, each hardlinked file once."""

@@ -79,7 +79,7 @@ def changes(tree: FileTree, wanted: tuple[Permissions, ...]) -> Mapping[str, Ent
 def apply(tree: FileTree, wanted: tuple[Permissions, ...]) -> FileTree:
     """`tree` with the permissions that are `wanted`; the mode is what was said, also where a change of owner
     alone would clear its setuid bit (chown(2)). Raises SlimtraceError as `changes`."""
-    return FileTree({**tree.entries, **changes(tree, wanted)}) if wanted else tree
+    return tree.changed(changes(tree, wanted))
 
 
 def unkept(tree: FileTree, kept: Mapping[str, object], wanted: tuple[Permissions, ...]) -> Iterator[Doubt]:

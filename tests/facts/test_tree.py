@@ -153,3 +153,13 @@ def _kernel(root: Path, asked: str) -> str | None:
         return where or "/"
     finally:
         os.close(base)
+
+
+def test_a_changed_tree_has_other_entries_and_leaves_the_first_as_it_was() -> None:
+    one = FileTree({path: Entry(path, Kind.DIR) for path in ("/", "/a", "/b")})
+    two = one.changed({"/b": Entry("/b", Kind.FILE, size=3)})
+    assert [(entry.path, entry.size) for entry in two] == [("/", 0), ("/a", 0), ("/b", 3)]
+    assert (two["/b"].kind, two.get("/c"), "/a" in two, len(two)) == (Kind.FILE, None, True, 3)
+    assert two.children("/") == ("/a", "/b")
+    assert one["/b"].kind is Kind.DIR
+    assert one.changed({}) is one

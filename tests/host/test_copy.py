@@ -172,7 +172,7 @@ def test_a_file_of_many_holes_is_refused_by_name_before_anything_is_written(
         bench = pipeline.Bench(engine, engine.image(FAT), place, files, files.scan())
         selection = Selection({"/lastlog": (Reason(Why.OPENED),)})
         with pytest.raises(SlimtraceError, match=r"MiB are needed") as caught:
-            pipeline.assemble(pipeline.Request(FAT), bench, selection, SLIM)
+            pipeline.assemble(pipeline.Request(FAT), bench, files, selection, SLIM)
         assert list(place.path.iterdir()) == []
     assert caught.value.exit_code is Exit.NO_SPACE
     assert "/lastlog" in caught.value.hint
