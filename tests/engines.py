@@ -99,7 +99,7 @@ def vfs(folder: Path) -> Iterator[Beside]:
     """The machine's dockerd once more, with a storage driver that is no overlay."""
     command = ["dockerd", "--storage-driver=vfs", *NO_NETWORK, f"--host=unix://{folder}/docker.sock"]
     command += [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
-    with running(folder, folder / "docker.sock", cgroup2(command)) as engine:
+    with running(folder, folder / "docker.sock", unconnected(cgroup2(command))) as engine:
         yield engine
 
 
@@ -112,7 +112,7 @@ def containerd_store(folder: Path) -> Iterator[Beside]:
     (shared / "daemon.json").write_text('{"features": {"containerd-snapshotter": true}}')
     command = ["dockerd", *NO_NETWORK, "--host=unix:///mnt/docker.sock", "--config-file=/mnt/daemon.json"]
     start = ["sh", "-c", TRIXIE_INIT, "sh", str(trixie()), str(shared), str(data), *command]
-    with running(folder, shared / "docker.sock", private(start)) as engine:
+    with running(folder, shared / "docker.sock", unconnected(private(start))) as engine:
         yield engine
 
 
@@ -167,6 +167,11 @@ def running(folder: Path, socket: Path, command: Sequence[str]) -> Iterator[Besi
 def private(command: Sequence[str]) -> list[str]:
     """`command` where its mounts are its own, and go with it."""
     return ["unshare", "--mount", "--propagation", "private", *command]
+
+
+def unconnected(command: Sequence[str]) -> list[str]:
+    """`command` in a network of its own: a dockerd without a bridge removes docker0, whosever it is."""
+    return ["unshare", "--net", *command]
 
 
 def cgroup2(command: Sequence[str]) -> list[str]:
