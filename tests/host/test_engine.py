@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from slimtrace.engine import LABEL, Engine, Launch
-from slimtrace.engine_values import history
+from slimtrace.engine.values import history
 from slimtrace.errors import Exit, SlimtraceError
 
 pytestmark = pytest.mark.requires("docker", "root")

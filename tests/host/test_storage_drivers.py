@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from observe.saved_images import Line, image, layer
 
 from slimtrace.engine import Engine
-from slimtrace.engine_values import EngineInfo
+from slimtrace.engine.values import EngineInfo
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import FileTree, Kind

@@ -16,6 +16,8 @@ _NO_LAYER = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK
     "VOLUME",
 }
 
+CHUNK = 1 << 20  # bytes of an image or of files, moved at a time
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:

@@ -1,0 +1,64 @@
+"""The container engine, spoken to through its API. The only place that knows docker-py.
+
+Whatever is created here is removed here: every container carries its owner in a label, leaving the Engine
+removes this process's containers, and `sweep` removes those of processes that are gone.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from slimtrace import owner, signals
+from slimtrace.engine.connection import PATIENT, QUICK
+from slimtrace.engine.containers import LABEL, Containers
+from slimtrace.engine.errors import speaking
+from slimtrace.engine.values import EngineInfo, ExecResult, Launch, State
+from slimtrace.errors import SlimtraceError
+
+
+class Engine(Containers):
+    """A connection to the engine. As a context manager it takes this process's containers down at the end,
+    whichever way the end came about.
+
+    Every method raises SlimtraceError: Exit.ENGINE when the engine refuses or does not answer, NO_SPACE
+    when its disk is full, and what the method names.
+    """
+
+    @classmethod
+    def connect(cls) -> Self:
+        """The engine that DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH name, else the local one."""
+        with speaking("reach the container engine", "start it (systemctl start docker), or set DOCKER_HOST"):
+            import docker
+            from docker.utils import kwargs_from_env
+
+            settings = kwargs_from_env()
+            quick = docker.APIClient(version="auto", timeout=QUICK, **settings)
+            patient = docker.APIClient(version=quick.api_version, timeout=PATIENT, **settings)
+            return cls(quick, patient)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with signals.deferred():
+                self._remove_all(lambda name: name == owner.current())
+        except SlimtraceError:
+            if error is None:  # the first failure is the one to tell
+                raise
+        finally:
+            self._api.close()
+            self._patient.close()
+
+    def leftovers(self) -> tuple[str, ...]:
+        """The containers of slimtrace processes that are gone."""
+        return tuple(self._owned(lambda name: not owner.alive(name)))
+
+    def sweep(self) -> int:
+        """Remove the leftovers; how many containers there were."""
+        self._forget_kept()
+        return self._remove_all(lambda name: not owner.alive(name))
+
+
+__all__ = ["LABEL", "Engine", "EngineInfo", "ExecResult", "Launch", "State"]
