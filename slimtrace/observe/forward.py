@@ -2,16 +2,20 @@
 that. Memory is bounded by the piece, whatever the stream says of itself.
 """
 
+import bz2
 import io
+import lzma
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.tar import BLOCK, EXTENSION_LIMIT, Malformed, Member, header, member, records
 
 PIECE = 1 << 20
-_WINDOW = 1 << 27  # bytes that zstd may look back; what its own tool allows without asking (--long=27)
+MAGIC_BYTES = 6
+_WINDOW = 1 << 27  # bytes that zstd and xz may look back; what zstd itself allows without asking (--long=27)
 
 
 class Forward:
@@ -106,30 +110,73 @@ def members(source: Forward) -> Iterator[Member]:
 
 
 def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """What `pieces` hold, uncompressed where they are gzip (RFC 1952) or zstd (RFC 8878); what is neither comes
-    as it is. Raises Malformed, and SlimtraceError where there is nothing here that reads zstd."""
+    """What `pieces` hold, uncompressed where they are gzip (RFC 1952), zstd (RFC 8878), bzip2 or xz; what is
+    none of these comes as it is. Raises Malformed, and SlimtraceError where nothing here reads zstd."""
     source = Forward(pieces)
-    magic = source.peek(4)
-    if magic[:2] == b"\x1f\x8b":
-        return _gunzip(source)
-    if magic == b"\x28\xb5\x2f\xfd":
+    head = source.peek(MAGIC_BYTES)
+    if head.startswith(_ZSTD):
         return _unzstd(source)
+    for magic, make in _UNPACKERS.items():
+        if head.startswith(magic):
+            return _unpack(source, make)
     return source.rest()
 
 
-def _gunzip(source: Forward) -> Iterator[bytes]:
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+def is_packed(head: bytes) -> bool:
+    """Whether a stream that begins with these MAGIC_BYTES is one that `unpacked` unpacks."""
+    return head.startswith((_ZSTD, *_UNPACKERS))
+
+
+class _Gunzip:
+    """zlib's object with the manners of bz2's and lzma's."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._full = False  # there was no room for all of it: more comes without more data
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        found = self._inner.decompress(self._inner.unconsumed_tail + data, most)
+        self._full = len(found) == most
+        return found
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._full and not self._inner.unconsumed_tail
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_UNPACKERS: Mapping[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": _Gunzip,
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\0": partial(lzma.LZMADecompressor, memlimit=_WINDOW),
+}
+
+
+def _unpack(source: Forward, make: Callable[[], Any]) -> Iterator[bytes]:
+    unpacker = make()
+    begun = False
     try:
-        for piece in source.rest():
-            while piece:
-                yield unpacker.decompress(piece, PIECE)
-                piece = unpacker.unconsumed_tail
+        for data in source.rest():
+            while data or not unpacker.needs_input:
+                begun = True
+                if found := unpacker.decompress(data, PIECE):
+                    yield found
+                data = b""
                 if unpacker.eof:  # another member may follow; zeros behind the last are padding
-                    piece = unpacker.unused_data.lstrip(b"\0")
-                    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        yield unpacker.flush()
-    except zlib.error as error:
-        raise Malformed(f"gzip: {error}") from error
+                    data = unpacker.unused_data.lstrip(b"\0")
+                    unpacker, begun = make(), False
+    except (zlib.error, lzma.LZMAError, OSError) as error:
+        raise Malformed(f"packed data: {error}") from error
+    if begun:
+        raise Malformed("the packed stream is cut off")
 
 
 class _Readable(io.RawIOBase):
@@ -163,4 +210,4 @@ def _unzstd(source: Forward) -> Iterator[bytes]:
         raise Malformed(f"zstd: {error}") from error
 
 
-__all__ = ["Forward", "members", "unpacked"]
+__all__ = ["MAGIC_BYTES", "Forward", "is_packed", "members", "unpacked"]

@@ -6,23 +6,20 @@ and it has nothing of a container's (an export has: /dev, /etc/hosts, /etc/mtab 
 written to the work directory once and read there in place.
 """
 
-import bz2
 import errno
-import gzip
 import io
 import json
-import lzma
 import os
 import posixpath
 import tarfile
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.facts.tree import FileTree
+from slimtrace.observe.forward import MAGIC_BYTES, is_packed, unpacked
 from slimtrace.observe.layering import Stack
 from slimtrace.observe.members import Extent, NoGlobals
 
@@ -30,13 +27,7 @@ _CHUNK = 1 << 20
 _JSON_LIMIT = 16 << 20  # bytes; docker itself takes 8 MiB (moby distribution, MaxManifestSize is 4)
 _HEADER_LIMIT = 1 << 20  # bytes of one PAX header; Go's archive/tar has the same limit
 _LINKS = 8  # a layer of a docker archive may be a symlink to another one's file
-_BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, RecursionError)
-_PACKED: tuple[tuple[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]], ...] = (
-    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
-    (b"BZh", bz2.BZ2File),
-    (b"\xfd7zXZ\0", lzma.LZMAFile),
-)
-_ZSTD = b"\x28\xb5\x2f\xfd"
+_BROKEN = (tarfile.TarError, EOFError, ValueError, RecursionError)
 
 
 class Part(io.RawIOBase):
@@ -157,17 +148,10 @@ class Saved:
     def _unpacked(self, fd: int, at: int, size: int) -> tuple[int, int, int]:
         """The layer as a tar that is not compressed: where it is. The containerd image store saves layers in
         the form that they were pulled in."""
-        head = os.pread(fd, 8, at)
-        if head.startswith(_ZSTD):
-            raise SlimtraceError(
-                "cannot read the image's layers: they are compressed with zstd",
-                "an engine with an overlay storage driver needs no saved layers",
-            )
-        for magic, unpack in _PACKED:
-            if head.startswith(magic):
-                with unpack(io.BufferedReader(Part(fd, at, size))) as file:
-                    fd = self._spool(iter(lambda: file.read(_CHUNK), b""))
-                return fd, 0, os.fstat(fd).st_size
+        if is_packed(os.pread(fd, MAGIC_BYTES, at)):
+            with Part(fd, at, size) as part:
+                fd = self._spool(unpacked(iter(lambda: part.read(_CHUNK) or b"", b"")))
+            return fd, 0, os.fstat(fd).st_size
         return fd, at, size
 
 

@@ -1,10 +1,13 @@
 """Layers out of an engine's archive: both layouts, packed or not, and whatever else may come in one."""
 
+import bz2
 import gzip
 import json
+import lzma
 import tarfile
 import tracemalloc
 import zlib
+from unittest.mock import patch
 
 import pytest
 import zstandard
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.layers import Layer
 from slimtrace.facts.tree import Kind
+from slimtrace.observe import forward
 from slimtrace.observe.layers import of_archive
 
 from .archives import docker, hardlink, layer, link, oci, pieces
@@ -225,3 +229,14 @@ def test_damage_anywhere_is_an_error_or_other_layers(data: st.DataObject) -> Non
             assert all(path.startswith("/") and "/../" not in f"{path}/" for path in found.entries)
     except SlimtraceError as problem:
         assert problem.message.startswith("cannot read the image's layers: ")
+
+
+@given(st.binary(max_size=300), st.integers(1, 70), st.integers(1, 9), st.sampled_from([1, 64, 1 << 20]))
+def test_what_is_packed_comes_out_whole(data: bytes, times: int, members_of_it: int, piece: int) -> None:
+    """Also where the output of one step is full at the very end, and where one member follows another."""
+    whole = data * times
+    with patch.object(forward, "PIECE", piece):
+        for pack in (gzip.compress, bz2.compress, lzma.compress, zstandard.compress):
+            packed = pack(whole) * members_of_it
+            found = b"".join(forward.unpacked(pieces(packed, 50)))
+            assert found == whole * members_of_it, pack

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def test_the_layers_files_are_read_where_they_lie(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == fds - 1
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
 def test_layers_may_be_packed(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     whole = image(BASE, TOP, stored=[pack(BASE), TOP])
     with saved([whole], [BASE, TOP], tmp_path) as files:
@@ -113,7 +114,9 @@ BROKEN = {
     "one layer less": image(BASE),
     "damaged gzip": image(BASE, TOP, stored=[gzip.compress(BASE)[:-40], TOP]),
     "no gzip": image(BASE, TOP, stored=[b"\x1f\x8b" + b"x" * 600, TOP]),
-    "zstd": image(BASE, TOP, stored=[b"\x28\xb5\x2f\xfd" + b"x" * 600, TOP]),
+    "no zstd": image(BASE, TOP, stored=[b"\x28\xb5\x2f\xfd" + b"x" * 600, TOP]),
+    "half of xz": image(BASE, TOP, stored=[lzma.compress(BASE)[:-40], TOP]),
+    "half of bzip2": image(BASE, TOP, stored=[bz2.compress(BASE)[:-40], TOP]),
     "no layer": image(BASE, TOP, stored=[BASE, b"\xff" * 5000]),
 }
 
