@@ -55,9 +55,9 @@ TRUST = _functions(
 )
 PROVIDERS = _functions("OSSL_PROVIDER_load OSSL_PROVIDER_try_load OSSL_PROVIDER_load_ex")
 PAM = _functions("pam_start pam_start_confdir")
-# For these glibc loads libgcc_s, and ends the program where it cannot (sysdeps/nptl/pthread_cancel_init.c,
-# misc/unwind-link.c, debug/backtrace.c).
-UNWINDERS = _functions("pthread_cancel pthread_exit thrd_exit backtrace")
+# For these glibc loads libgcc_s, and ends the program where it cannot (nptl/pthread_cancel.c,
+# misc/unwind-link.c). Not backtrace, which then finds no frames and does no harm (debug/backtrace.c).
+UNWINDERS = _functions("pthread_cancel pthread_exit thrd_exit")
 FUNCTIONS = (
     RESOLVERS | USERS | GROUPS | SHADOW | SERVICES | PROTOCOLS | CLOCKS | LOCALES | CONVERTERS | TRUST
     | PROVIDERS | PAM | UNWINDERS
