@@ -192,7 +192,7 @@ def test_every_way_to_fail_is_tried() -> None:
     elsewhere = {
         Exit.OK, Exit.NOT_ROOT, Exit.KERNEL, Exit.NO_SPACE, Exit.INTERRUPTED, Exit.TERMINATED,
         Exit.INTERNAL,  # a defect: not to be had by input
-        Exit.DOUBTFUL,  # no failure
+        Exit.DOUBTFUL, Exit.NOT_KEPT,  # no failures
     }  # fmt: skip
     assert tried | elsewhere == set(Exit)
 

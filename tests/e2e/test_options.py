@@ -19,7 +19,7 @@ Images = Callable[[str], str]
 
 ARTIFACTS = {
     "SHA256SUMS", "creport.json", "seccomp.json", "seccomp-reasons.txt", "apparmor.profile", "Dockerfile.fat",
-    "capture", "rules.toml",
+    "capture", "rules.toml", "sbom.cdx.json",
 }  # fmt: skip
 
 
