@@ -57,7 +57,7 @@ def test_programs_and_lists_and_permissions_as_a_container_sees_them(build: Buil
     listed = tmp_path / "keep.txt"
     listed.write_text("# for the tests\n\n/data/people.json:0604#7#8\n/etc/issue\n")
     options = ("--include-path-file", str(listed), "--include-exe", "stat", "--include-path", "/var/spool")
-    wanted = ("--path-perms", "/var/spool:1770##65534", "--path-perms", "/etc/debian_version:4600")
+    wanted = ("--path-perms", "/var/spool:1770##65534", "--path-perms", "/etc/issue.net:4600")
     result = build("jq", *DATE, *options, *wanted)
     paths = ("/data/people.json", "/etc/issue", "/var/spool", "/data")
     said = docker("run", "--rm", "--entrypoint", "stat", result.slim, "--format=%n %a %u:%g", *paths)
@@ -66,7 +66,7 @@ def test_programs_and_lists_and_permissions_as_a_container_sees_them(build: Buil
     ]  # fmt: skip
     # What is only given permissions is not kept for it, and that is told.
     assert [(doubt["code"], doubt["subject"]) for doubt in result.report["doubts"]] == [
-        ("unkept-path", "/etc/debian_version")
+        ("unkept-path", "/etc/issue.net")
     ]
 
 
