@@ -19,7 +19,8 @@ from containers import docker
 from observe.saved_images import image as image_of
 from observe.saved_images import layer
 
-from slimtrace.engine import KEPT, Engine
+from slimtrace.engine import Engine
+from slimtrace.engine.images import KEPT
 from slimtrace.facts.tree import Kind
 from slimtrace.observe.saved import Saved
 
