@@ -13,6 +13,7 @@ class Language(StrEnum):
     PERL = "perl"
     PHP = "php"
     SHELL = "shell"
+    POSTGRES = "postgres"  # its catalogue and SQL scripts
     ZIP = "zip"  # a jar, war or zip: its entries' names and its manifest
     BINARY = "binary"  # the strings of an ELF file
 

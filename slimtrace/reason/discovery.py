@@ -17,12 +17,14 @@ from slimtrace.reason.languages.python import Python
 from slimtrace.reason.languages.ruby import Ruby
 from slimtrace.reason.languages.shell import Shell
 from slimtrace.reason.system.certificates import Certificates
+from slimtrace.reason.system.datafiles import DataFiles
 from slimtrace.reason.system.dlopen import Dlopen
 from slimtrace.reason.system.gconv import Gconv
 from slimtrace.reason.system.locale import Locale
 from slimtrace.reason.system.names import Names
 from slimtrace.reason.system.openssl import OpenSsl
 from slimtrace.reason.system.pam import Pam
+from slimtrace.reason.system.postgres import Postgres
 from slimtrace.reason.system.terminfo import Terminfo
 from slimtrace.reason.system.timezone import Timezone
 
@@ -41,6 +43,7 @@ Maker = Callable[[Capture], Finder]
 MAKERS: Mapping[str, Maker] = {
     "java": Java,
     "dlopen": Dlopen,
+    "data files": DataFiles,
     "names": Names,
     "gconv": Gconv,
     "locale": Locale,
@@ -49,6 +52,7 @@ MAKERS: Mapping[str, Maker] = {
     "certificates": Certificates,
     "openssl": OpenSsl,
     "pam": Pam,
+    "postgres": Postgres,
     "python": Python,
     "perl": Perl,
     "shell": Shell,

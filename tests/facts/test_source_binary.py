@@ -107,6 +107,8 @@ def test_a_library_that_has_a_function_does_not_import_it() -> None:
         (b"libfoo-2.0.so.0", "library", "libfoo-2.0.so.0"),
         (b"libstdc++.so.6", "library", "libstdc++.so.6"),
         (b"/opt/lib/x.so", "library", "/opt/lib/x.so"),
+        (b"%s/words/%s.%s", "files", "%s/words/%s.%s"),
+        (b"%s%s/a/b-c/%s", "files", "%s%s/a/b-c/%s"),
         (b"GLIBC_2.34", "version", "GLIBC_2.34"),
         (b'OPENSSLDIR: "/usr/lib/ssl"', "openssl", "OPENSSLDIR=/usr/lib/ssl"),
         (b'MODULESDIR: "/usr/lib/ossl-modules"', "openssl", "MODULESDIR=/usr/lib/ossl-modules"),
@@ -124,7 +126,8 @@ def test_strings_are_found_wherever_they_lie(text: bytes, kind: str, name: str, 
     [
         b"foo.so", b"lib.so.x", b"use libfoo.so", b"libfoo.so.%d", b"libfoo.so.1.txt", b"dlopen@GLIBC_2.34",
         b"//lib.so\x01", b"lib\xff.so", b"lib" + b"a" * 300 + b".so", b'SOMEDIR: "/etc"', b"Europe/Berlin",
-        b"C.UTF-8", b"ISO-8859-1", b"legacy",
+        b"%s/%s", b"x/%s", b"%s/a/%s/%s", b"%s/../%s", b"%s/a/%s and more", b"%s//%s", b"C.UTF-8",
+        b"ISO-8859-1", b"legacy",
     ],
 )  # fmt: skip
 def test_what_only_looks_alike_is_none(text: bytes) -> None:

@@ -284,3 +284,56 @@ def test_terminals_are_kept_for_a_terminal_library_and_for_an_entry_that_was_rea
         "/usr/share/terminfo/r/rare"
     }
     assert more(seen("", spec, read(f"{LIB}/libtinfo.so.6"), TERM="../../etc/x")) == COMMON
+
+
+# -- files by formats
+
+
+SHARE = {
+    f"/usr/share/app/{name}": "file"
+    for name in ("main.conf", "words/en.stop", "words/en.dict", "words/README", "words/deep/x.y", "other/a.b")
+}
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ("files:%s/words/%s.%s", {"en.stop", "en.dict"}),
+        ("files:%s%s/words/%s.stop", {"en.stop"}),
+        ("files:%s/words/%s", {"en.stop", "en.dict", "README"}),
+        ("files:%s/words/%d.%s", {"en.stop", "en.dict"}),
+        ("files:%s/none/%s", set()),
+        ("", set()),
+    ],
+)
+def test_files_whose_names_are_put_together(says: str, expected: set[str]) -> None:
+    run = seen(says, SHARE, read("/usr/share/app/main.conf"))
+    assert {path.rpartition("/")[2] for path in more(run) if "." in path or "README" in path} == expected
+
+
+def test_files_beside_nothing_that_was_read_are_not_the_programs() -> None:
+    assert more(seen("files:%s/words/%s", SHARE)) == set()
+    shallow = {"/etc/main.conf": "file", "/etc/words/a": "file"}
+    assert more(seen("files:%s/words/%s", shallow, read("/etc/main.conf"))) == set()
+
+
+def test_a_large_directory_is_a_database() -> None:
+    many = SHARE | {f"/usr/share/app/words/{number}": "file" for number in range(500)}
+    assert more(seen("files:%s/words/%s", many, read("/usr/share/app/main.conf"))) == set()
+
+
+# -- PostgreSQL
+
+
+@pytest.mark.parametrize("place", ["/usr/lib/postgresql/15/lib", "/usr/pgsql-15/lib", "/opt/other/lib"])
+def test_the_libraries_that_the_catalogue_names(place: str) -> None:
+    share = "/usr/share/postgresql/15"
+    spec = {
+        f"{share}/postgres.bki": "text insert ( f $libdir/latin1 ) ( g $libdir/none ) ( h $libdir/../../x )",
+        f"{place}/snowball.so": "elf",
+        f"{place}/latin1.so": "elf needs=libc.so.6",
+        f"{place}/other.so": "elf",
+    }
+    run = seen("", spec, read(f"{share}/postgres.bki"), read(f"{place}/snowball.so"))
+    assert more(run) == ({f"{place}/latin1.so"} if "other" not in place else set())
+    assert more(seen("", spec, read(f"{share}/postgres.bki"))) == set()

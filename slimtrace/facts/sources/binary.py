@@ -4,6 +4,7 @@ Kinds of mention (`line` is always 0):
 
     import    a function that it takes from a library and that makes the library read files (FUNCTIONS)
     library   a whole string that is a library's name (libX.so, libX.so.N) or absolute path: for dlopen(3)
+    files     a format for printf(3) with a directory in it, as ``%s/tsearch_data/%s.%s``
     path      the path of a system file (PATHS), also inside a longer string: Go does not end its strings
     openssl   ``OPENSSLDIR=/usr/lib/ssl``, ENGINESDIR, MODULESDIR: libcrypto's own places, as
               OpenSSL_version(3) tells them
@@ -79,6 +80,7 @@ PATHS = (*BUNDLES, "/etc/nsswitch.conf", "/etc/services", "/etc/protocols")
 _LIBRARY = re.compile(rb"\.so(?:\.\d{1,8}){0,4}\0")
 _PATH = re.compile(rb"/etc/(?:%s)" % b"|".join(re.escape(path[5:]).encode() for path in PATHS))
 _OPENSSL = re.compile(rb'DIR: "(/[^"\0\n]{0,254})"')
+_FILES = re.compile(rb"/%s[\w.%-]{0,40}\0")
 _VERSION = re.compile(rb"GLIBC_2\.34\0")
 _LOCALE = re.compile(rb"\.(?:UTF|utf)-?8\0")
 _ZONE = re.compile(rb"/[A-Za-z][\w+/-]{1,40}\0")
@@ -94,7 +96,14 @@ _IS_ZONE = re.compile(
     rb"Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Brazil|Canada|Chile|Etc|Europe|Indian|Mexico"
     rb"|Pacific|US"
 )
-_BEFORE = {"library": _IS_LIBRARY, "version": re.compile(b""), "locale": _IS_LOCALE, "zone": _IS_ZONE}
+_IS_DIRECTORY = re.compile(rb"(?:%s){1,2}(?:/[\w+-][\w+.-]{0,60}){1,4}")
+_BEFORE = {
+    "library": _IS_LIBRARY,
+    "files": _IS_DIRECTORY,
+    "version": re.compile(b""),
+    "locale": _IS_LOCALE,
+    "zone": _IS_ZONE,
+}
 
 
 def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
@@ -112,6 +121,7 @@ def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
 
 def _strings(stream: BinaryIO, imported: frozenset[str]) -> Iterator[tuple[str, bytes]]:
     wanted = [("library", _LIBRARY), ("path", _PATH), ("openssl", _OPENSSL), ("version", _VERSION)]
+    wanted += [("files", _FILES)]
     wanted += [("locale", _LOCALE)] if imported & LOCALES else []
     wanted += [("zone", _ZONE)] if imported & CLOCKS else []
     wanted += [("charset", _CHARSET)] if imported & CONVERTERS else []
