@@ -12,6 +12,7 @@ in a __del__ or in a callback from C, and makes a RuntimeError of anything in __
 `admit` raises it again, and `raised` knows.
 """
 
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -119,3 +120,12 @@ def admit() -> None:
 def forget() -> None:
     """Those that wait have come too late."""
     _gate.waiting.clear()
+
+
+def let_go() -> None:
+    """Free what was raised and, with it, what the frames that it came through hold: a context that a signal has
+    left half entered ends now, while everything that it wants at its end is still there."""
+    _gate.raised = None
+    _gate.waiting.clear()
+    gc.collect()
+    ignore()  # it may have been one that gives the signals their effect back

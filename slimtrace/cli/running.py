@@ -86,4 +86,6 @@ def main() -> None:
         except typer.Abort:
             raise Interrupted("SIGINT") from None
 
-    sys.exit(run(program))
+    code = run(program)
+    signals.let_go()
+    sys.exit(code)

@@ -1,8 +1,8 @@
 """What can go wrong between slimtrace and the engine, told as SlimtraceError; a part of `engine`."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 from slimtrace.errors import Exit, SlimtraceError
@@ -11,34 +11,48 @@ from slimtrace.facts.paths import printable
 _FULL = "no space left on device"
 
 
-@contextmanager
-def speaking(doing: str, hint: str = "") -> Iterator[None]:
-    """Turn what docker-py, requests and the socket raise into one voice: ``cannot {doing}: why``."""
+class speaking:
+    """Turns what docker-py, requests and the socket raise inside into one voice: ``cannot {doing}: why``.
+
+    A class and not a generator: a signal may break in between a generator's start and the block that would end
+    it, and Python then complains when it ends the generator itself."""
+
+    def __init__(self, doing: str, hint: str = "") -> None:
+        self._doing = doing
+        self._hint = hint
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, SlimtraceError) or not isinstance(error, Exception):
+            return
+        if (told := _told(error, self._doing, self._hint)) is not None:
+            raise told from (None if told.exit_code is Exit.USAGE else error)
+
+
+def _told(error: Exception, doing: str, hint: str) -> SlimtraceError | None:
     from docker.errors import APIError, DockerException, NullResource
     from requests.exceptions import RequestException
 
-    try:
-        yield
-    except SlimtraceError:
-        raise
-    except NullResource:
-        raise SlimtraceError(f"cannot {doing}: its name is empty", exit_code=Exit.USAGE) from None
-    except APIError as error:
+    if isinstance(error, NullResource):
+        return SlimtraceError(f"cannot {doing}: its name is empty", exit_code=Exit.USAGE)
+    if isinstance(error, APIError):
         if "invalid reference format" in str(error):
-            raise SlimtraceError(f"cannot {doing}: that is no image name", hint, Exit.NO_IMAGE) from error
-        raise refused(doing, error.explanation or str(error), hint) from error
-    except (DockerException, RequestException, OSError) as error:
-        text = str(error)
-        if "Permission denied" in text or "PermissionError" in text:
-            raise SlimtraceError(
-                f"cannot {doing}: permission denied", "run slimtrace with sudo", Exit.ENGINE
-            ) from error
-        if "timed out" in text.lower():
-            text = "it does not answer"
-        elif "Connection refused" in text or "FileNotFoundError" in text or "No such file" in text:
-            text = "it is not running"
-        hint = hint or "see whether the engine still runs: docker info"
-        raise refused(doing, text, hint) from error
+            return SlimtraceError(f"cannot {doing}: that is no image name", hint, Exit.NO_IMAGE)
+        return refused(doing, error.explanation or str(error), hint)
+    if not isinstance(error, DockerException | RequestException | OSError):
+        return None
+    text = str(error)
+    if "Permission denied" in text or "PermissionError" in text:
+        return SlimtraceError(f"cannot {doing}: permission denied", "run slimtrace with sudo", Exit.ENGINE)
+    if "timed out" in text.lower():
+        text = "it does not answer"
+    elif "Connection refused" in text or "FileNotFoundError" in text or "No such file" in text:
+        text = "it is not running"
+    return refused(doing, text, hint or "see whether the engine still runs: docker info")
 
 
 def refused(doing: str, why: str, hint: str = "") -> SlimtraceError:
