@@ -33,7 +33,6 @@ from slimtrace.reason.imageconfig import Edits, image_config, is_reference, slim
 from slimtrace.reason.packages import Owners, database, installed
 from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
 from slimtrace.reason.rules import Rules
-from slimtrace.reason.sbom import sbom
 from slimtrace.reason.select import select
 
 ARTIFACTS = Path("slimtrace-artifacts")
@@ -253,6 +252,9 @@ def describe(
     request: Request, capture: Capture, selection: Selection, owners: Owners, tag: str
 ) -> dict[str, bytes | str]:
     """The artifacts beside the report, by file name."""
+    with signals.deferred():  # a signal in the middle of an import gets lost
+        from slimtrace.reason.sbom import sbom  # its library takes 0.1 s to load, which no other verb needs
+
     return {
         **profiles(capture, selection),
         "rules.toml": rulesfile.to_text(request.rules),

@@ -21,9 +21,9 @@ BASE = {
     "/opt/bin/data": "text not executable",
     "/usr/local/lib/lib.sh": "text f() { sed; }",
     "/etc/app.conf": "text x",
-    "/srv/work/here.py": "text x",
+    "/srv/job/here.py": "text x",
 }
-CONFIG = {"Env": ["PATH=/usr/bin:/bin", "HOME_DIR=/etc"], "WorkingDir": "/srv/work"}
+CONFIG = {"Env": ["PATH=/usr/bin:/bin", "HOME_DIR=/etc"], "WorkingDir": "/srv/job"}
 
 
 def ran(script: str, spec: Mapping[str, str] | None = None, path: str = "/entry.sh") -> Capture:
@@ -49,7 +49,7 @@ def ran(script: str, spec: Mapping[str, str] | None = None, path: str = "/entry.
         ("sh lib.sh", set()),
         ("test -f $HOME_DIR/app.conf", {"/etc/app.conf"}),
         ("x --conf=/etc/app.conf", {"/etc/app.conf"}),
-        ("exec python here.py", {"/srv/work/here.py"}),
+        ("exec python here.py", {"/srv/job/here.py"}),
         ("echo x >/srv/other/new", set()),
         ("[ -x /usr/bin/id ]", {"/usr/bin/id"}),
         ("cat /proc/1/maps /dev/null; x ../../../../etc/app.conf", {"/etc/app.conf"}),
@@ -87,9 +87,9 @@ def test_computed_commands(script: str, path: str, codes: list[str]) -> None:
 
 
 def test_a_script_given_to_a_shell_and_one_that_it_opened() -> None:
-    spec = {**BASE, "/srv/work/run": "text date", "/etc/profile.d/x.sh": "text id", "/etc/list": "text sed"}
+    spec = {**BASE, "/srv/job/run": "text date", "/etc/profile.d/x.sh": "text id", "/etc/list": "text sed"}
     run = Exec("/bin/sh", "", "/bin/sh", 1, 0, Origin.CONTAINER, argv=("sh", "-e", "run"))
-    uses = [read(path, pid=1) for path in ("/srv/work/run", "/etc/profile.d/x.sh", "/etc/list")]
+    uses = [read(path, pid=1) for path in ("/srv/job/run", "/etc/profile.d/x.sh", "/etc/list")]
     found = kept(capture(spec, uses, [run], CONFIG))
     assert {"/usr/bin/date", "/usr/bin/id"} <= found
     assert "/usr/bin/sed" not in found
