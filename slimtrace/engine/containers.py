@@ -33,6 +33,10 @@ class Containers(Images):
                 cap_add=list(launch.cap_add) or None,
                 cap_drop=list(launch.cap_drop) or None,
                 read_only=launch.read_only or None,
+                tmpfs=dict(launch.tmpfs) or None,
+                volumes_from=list(launch.volumes_from) or None,
+                pid_mode=launch.pid_mode or None,
+                ipc_mode=launch.ipc_mode or None,
             )
             # A signal between the engine's work and its answer would leave a container nobody knows of.
             with signals.deferred():
@@ -47,6 +51,7 @@ class Containers(Images):
                         labels={**launch.labels, LABEL: owner.current()},
                         stdin_open=launch.stdin,
                         tty=launch.tty,
+                        volumes=list(launch.volumes) or None,
                         host_config=host,
                     )
                 except ImageNotFound:

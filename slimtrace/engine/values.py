@@ -25,7 +25,10 @@ class Launch:
 
     `entrypoint` and `cmd` are None to keep the image's (a given entrypoint drops the image's cmd, as with
     docker run). `env` and `labels` are added to the image's. `binds` are ``SOURCE:PATH[:ro]``; nothing is
-    mounted that the user did not ask for, and no port is published.
+    mounted that the user did not ask for, and no port is published. `tmpfs` maps a path to mount options as
+    docker run's --tmpfs takes them; `volumes` are paths where an anonymous volume begins with what the image has
+    there; `volumes_from` are containers whose volumes it gets; `pid_mode` and `ipc_mode` are host,
+    ``container:ID`` or empty.
     """
 
     entrypoint: tuple[str, ...] | None = None
@@ -40,6 +43,11 @@ class Launch:
     cap_drop: tuple[str, ...] = ()
     cap_add: tuple[str, ...] = ()
     read_only: bool = False
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
+    pid_mode: str = ""
+    ipc_mode: str = ""
     stdin: bool = False
     tty: bool = False
 

@@ -9,6 +9,7 @@ from slimtrace.facts.events import Trace
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.packages import Format, Manifest
+from slimtrace.facts.runs import Run
 from slimtrace.facts.tree import FileTree
 
 HEAD_BYTES = 256  # what the kernel reads of a file to find out how to execute it (BINPRM_BUF_SIZE)
@@ -71,9 +72,11 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """One run of one image: what the image is, what files it holds, what happened, what the files say."""
+    """One image and its runs: what the image is, what files it holds, what happened, what the files say, and what
+    came of the runs (none where a container was only watched)."""
 
     image: Image
     tree: FileTree
     trace: Trace
     contents: Contents
+    runs: tuple[Run, ...] = ()

@@ -170,6 +170,37 @@ class CallSet:
     abi: Abi = Abi.NATIVE
 
 
+MAX_VALUES = 64  # of one argument that are told apart
+
+
+@dataclass(frozen=True, slots=True)
+class CallArguments:
+    """The values that the argument number `index` (from 0) of `call` had in one phase, origin and ABI, sorted;
+    for flags that are looked at in part (clone's namespaces) with the other bits cleared. `more` says that there
+    were more than MAX_VALUES. Told for the calls and arguments on which a profile depends (observe/calls.py)."""
+
+    call: str
+    index: int
+    values: tuple[int, ...]
+    phase: Phase = Phase.APP
+    origin: Origin = Origin.CONTAINER
+    abi: Abi = Abi.NATIVE
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCall:
+    """Who made a call first in one phase, origin and ABI: the program as it was executed ("" before the first
+    exec), and the process."""
+
+    call: str
+    program: str
+    pid: int = 0
+    phase: Phase = Phase.APP
+    origin: Origin = Origin.CONTAINER
+    abi: Abi = Abi.NATIVE
+
+
 @dataclass(frozen=True, slots=True)
 class CapabilitySet:
     """The capabilities that the kernel was asked for in one phase and origin, by verdict; names as in
@@ -210,3 +241,5 @@ class Trace:
     doubts: tuple[Doubt, ...] = ()
     sockets: tuple[Socket, ...] = ()
     own_execs: tuple[int, ...] = ()  # pids of slimtrace's own --exec commands: not the container's doing
+    arguments: tuple[CallArguments, ...] = ()
+    first_calls: tuple[FirstCall, ...] = ()

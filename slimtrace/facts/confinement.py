@@ -1,0 +1,63 @@
+"""How a container is to be confined beyond its seccomp and AppArmor profiles, and what verifying found missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from slimtrace.facts.events import CallArguments
+
+# What is put on a container to verify it, each of which can be left out alone to find which one is at fault.
+MEASURES = ("seccomp", "capabilities", "no-new-privileges", "read-only")
+
+
+@dataclass(frozen=True, slots=True)
+class Writable:
+    """A directory that must be writable under a read-only root. As a `volume` it begins with what the image has
+    there, and lasts as long as the volume; else it is a tmpfs, empty, with `mode`, `uid` and `gid`. `reason` is
+    a sentence that names a path written there."""
+
+    path: str
+    volume: bool = False
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped, as
+    capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the image's own is
+    right. `reasons` says for each measure (MEASURES), capability and writable path why it is so; `notes` are
+    sentences on what could not be confined, and what would help."""
+
+    cap_add: tuple[str, ...] = ()
+    no_new_privileges: bool = True
+    read_only: bool = True
+    writable: tuple[Writable, ...] = ()
+    user: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What a trial of the slim image found missing: paths of the fat image, system calls by name, arguments of
+    calls, capabilities, directories to be writable. All sorted."""
+
+    paths: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    arguments: tuple[CallArguments, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+
+    def __or__(self, other: "Repairs") -> "Repairs":
+        return Repairs(
+            paths=tuple(sorted({*self.paths, *other.paths})),
+            calls=tuple(sorted({*self.calls, *other.calls})),
+            arguments=tuple(sorted({*self.arguments, *other.arguments}, key=repr)),
+            capabilities=tuple(sorted({*self.capabilities, *other.capabilities})),
+            writable=tuple(sorted({*self.writable, *other.writable})),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.paths or self.calls or self.arguments or self.capabilities or self.writable)

@@ -1,0 +1,74 @@
+"""What came of a run as its users see it: how it was started and driven, and what it answered.
+
+Two such runs, of the fat and of the slim image, are what verifying compares (reason/compare.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+BODY_KEPT = 1 << 16  # bytes of an answer's body that are kept: the first ones
+LOG_KEPT = 200  # lines of a container's output that are kept: the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How the container differed from what its image says, in what may be repeated by anyone: not in what it
+    was given of the host (binds, a network). None keeps the image's own."""
+
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    workdir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one probe was answered. `target` names it the same in every run ("GET http port 80 /"); `size` is
+    the whole body's bytes, `body` its first BODY_KEPT as latin-1, without any content coding; `again` the body
+    of the same question asked a second time, "" where it was the same: what differs between the two differs by
+    itself. `status` is HTTP's, or 0; of a command it is the exit code, and its output the body."""
+
+    target: str
+    ok: bool
+    status: int = 0
+    content_type: str = ""
+    size: int = 0
+    body: str = ""
+    again: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a container. `execs` and `host_execs` are the commands that drove it, `ports` the TCP ports on
+    which its own program listened, `answers` what it was asked in the order of asking. `exit_code` is its own
+    when it ended by itself, else `stop_code` what it ended with `stop_seconds` after it was asked to stop.
+    `ready_seconds` passed from its start to the last port, `seconds` to the end of the exercise. `log` are its
+    last lines of output. `names` are the words by which this container alone is known (its host name and IP
+    address), which may turn up in answers."""
+
+    start: Start = field(default_factory=Start)
+    execs: tuple[str, ...] = ()
+    host_execs: tuple[str, ...] = ()
+    http_probe: bool = True
+    ports: tuple[int, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    exit_code: int | None = None
+    stop_code: int | None = None
+    stop_seconds: float = 0.0
+    ready_seconds: float = 0.0
+    seconds: float = 0.0
+    log: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which a run came out otherwise than the one it is compared with: a stable `code` (start, exit,
+    port, status, content-type, body, answer, command, health, log, stop-code, stop-time), a sentence, and what
+    it is about (a target, a port)."""
+
+    code: str
+    text: str
+    target: str = ""
