@@ -292,7 +292,7 @@ def write(
         stop_seconds=outcome.stop_seconds,
         events=outcome.events,
         lost=trace.lost,
-        calls=len(seccomp.who(trace.calls, bool(capture.image.healthcheck))),
+        calls=len(seccomp.who(capture)),
         calls_default=len(seccomp.DEFAULT),
         capabilities=used_capabilities(trace),
         processes=tuple(dict.fromkeys(printable(execution.asked) for execution in trace.execs)),
@@ -307,12 +307,10 @@ def write(
 
 def profiles(capture: Capture, selection: Selection) -> dict[str, str]:
     """The profiles of a capture, by file name."""
-    image, calls = capture.image, capture.trace.calls
-    healthy = bool(image.healthcheck)
     return {
-        "seccomp.json": seccomp.to_text(seccomp.profile(calls, image.architecture, healthy)),
-        "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(calls, healthy)),
-        "apparmor.profile": apparmor.profile(apparmor.profile_name(image), capture, selection),
+        "seccomp.json": seccomp.to_text(seccomp.profile(capture)),
+        "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(capture)),
+        "apparmor.profile": apparmor.profile(apparmor.profile_name(capture.image), capture, selection),
     }
 
 
