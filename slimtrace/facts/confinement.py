@@ -1,4 +1,5 @@
-"""How a container is to be confined beyond its seccomp and AppArmor profiles, and what verifying found missing."""
+"""How a container is to be confined beyond its seccomp and AppArmor profiles, and what verifying found
+missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ class Writable:
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped, as
-    capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the image's own is
+    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped,
+    as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the image's own is
     right. `reasons` says for each measure (MEASURES), capability and writable path why it is so; `notes` are
     sentences on what could not be confined, and what would help."""
 
