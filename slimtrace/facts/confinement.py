@@ -26,12 +26,13 @@ class Writable:
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped,
-    as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the image's own is
-    right. `reasons` says for each measure (MEASURES), capability and writable path why it is so; `notes` are
-    sentences on what could not be confined, and what would help."""
+    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped
+    (`drop_all`), as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the
+    image's own is right. `reasons` says for each measure (MEASURES), capability and writable path why it is so;
+    `notes` are sentences on what could not be confined, and what would help."""
 
     cap_add: tuple[str, ...] = ()
+    drop_all: bool = True
     no_new_privileges: bool = True
     read_only: bool = True
     writable: tuple[Writable, ...] = ()

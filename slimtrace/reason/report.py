@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from slimtrace.facts import paths
+from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.events import Doubt, Origin, Phase, Trace
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import FileTree, Kind
@@ -56,6 +57,17 @@ class KeptFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """How the slim image was tried: `attempts` runs of it (and of the fat one, where they did not come out the
+    same), `rounds` of repair, the `measures` that it was under (facts.confinement.MEASURES), and all `repairs`."""
+
+    attempts: int
+    rounds: int
+    measures: tuple[str, ...]
+    repairs: Repairs = field(default_factory=Repairs)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything a build has to tell. `calls` is the number of system calls in the profile, `calls_default` how
     many Docker's default profile allows. `artifacts` maps what a file is to where it was written."""
@@ -75,6 +87,8 @@ class Report:
     calls: int = 0
     calls_default: int = 0
     capabilities: tuple[str, ...] = ()
+    confinement: Confinement | None = None
+    trial: Trial | None = None  # None: the slim image was not tried
     processes: tuple[str, ...] = ()
     files: tuple[KeptFile, ...] = ()
     doubts: tuple[Doubt, ...] = ()
