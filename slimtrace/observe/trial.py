@@ -21,8 +21,8 @@ LONGEST_WATCH = 30.0  # seconds of a trial of a run that its user ended
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is put on the container: a `confinement`, a seccomp profile in Docker's form, the name of an AppArmor
-    profile that is loaded. None and "" leave to the engine what it does by itself."""
+    """What is put on the container: a `confinement`, a seccomp profile in Docker's form, the name of an
+    AppArmor profile that is loaded. None and "" leave to the engine what it does by itself."""
 
     confinement: Confinement | None = None
     seccomp: Mapping[str, Any] | None = None
@@ -78,8 +78,8 @@ def try_out(
     measures: Measures,
     note: Callable[[str], None],
 ) -> Outcome:
-    """Run `image` by `plan` (of `trial_plan`) under `measures`. It is given three times as long as the run `fat`
-    took, and some seconds. Raises SlimtraceError for what is not the container's doing."""
+    """Run `image` by `plan` (of `trial_plan`) under `measures`. It is given three times as long as the run
+    `fat` took, and some seconds. Raises SlimtraceError for what is not the container's doing."""
     with ExitStack() as stack:
         start = launch(plan.launch, measures)
         places = {

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slimtrace import __version__, signals, store
+from slimtrace import signals, store
 from slimtrace.assemble import archive, artifacts
 from slimtrace.assemble.layer import Layer, Source, file_bytes, write_layer
 from slimtrace.assemble.replaced import replaced
@@ -16,11 +16,12 @@ from slimtrace.facts.tree import FileTree
 from slimtrace.pipeline.deciding import Proposal, profiles, propose
 from slimtrace.pipeline.observing import Seen, observe, recall, referenced, start_loading
 from slimtrace.pipeline.proving import Proof, Prover
+from slimtrace.pipeline.reporting import report_of
 from slimtrace.pipeline.request import Bench, Request, check, default_folder
 from slimtrace.present.live import Screen
-from slimtrace.reason import dockerfile, permissions, rulesfile, seccomp
+from slimtrace.reason import dockerfile, permissions, rulesfile
 from slimtrace.reason.imageconfig import image_config, slim_reference, tagged
-from slimtrace.reason.report import ImageFigures, Report, kept_files, to_text, used_capabilities
+from slimtrace.reason.report import Report, kept_files, to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,36 +144,14 @@ def write(
     screen: Screen,
 ) -> Report:
     """The report, and with it the folder of artifacts."""
-    proposal, outcome, slim = proof.proposal, seen.outcome, made.image
-    capture = proposal.capture
-    folder = folder_of(request, capture.image)
-    selection = proposal.selection
-    kept = kept_files(selection, made.tree)
-    trace = outcome.trace
+    proposal = proof.proposal
+    folder = folder_of(request, proposal.capture.image)
+    kept = kept_files(proposal.selection, made.tree)
     where = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
-    report = Report(
-        version=__version__,
-        command="build",
-        fat=ImageFigures(capture.image.reference, capture.image.id, capture.image.size, len(capture.tree)),
-        slim=ImageFigures(slim.reference, slim.id, slim.size, len(kept)),
-        phases=screen.phases,
-        probes=outcome.probes,
-        ports=tuple(sorted({listen.port for listen in trace.listens})),
-        exit_code=outcome.exit_code,
-        stop_code=outcome.stop_code,
-        stop_seconds=outcome.stop_seconds,
-        events=outcome.events,
-        lost=trace.lost,
-        calls=len(seccomp.who(capture, proposal.repairs)),
-        calls_default=len(seccomp.DEFAULT),
-        capabilities=used_capabilities(trace),
-        confinement=proposal.confinement,
-        trial=proof.trial,
-        processes=tuple(dict.fromkeys(printable(execution.asked) for execution in trace.execs)),
-        files=kept,
-        doubts=tuple(dict.fromkeys((*selection.doubts, *made.layer.doubts, *proof.doubts))),
-        artifacts={**where, "capture": str(folder / "capture")} if request.keep_artifacts else {},
-    )
+    where["capture"] = str(folder / "capture")
+    if not request.keep_artifacts:
+        where.clear()
+    report = report_of("build", seen, proof, made.image, kept, made.layer.doubts, where, screen)
     if request.keep_artifacts:
         artifacts.write(folder, {"creport.json": to_text(report), **files})
     return report

@@ -20,8 +20,8 @@ from slimtrace.reason.select import select
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is decided about a capture with the `repairs` that trials of earlier proposals have asked for. `cuts`
-    are how the package databases are to be cut; `seccomp` is the profile in Docker's form."""
+    """What is decided about a capture with the `repairs` that trials of earlier proposals have asked for.
+    `cuts` are how the package databases are to be cut; `seccomp` is the profile in Docker's form."""
 
     capture: Capture
     repairs: Repairs

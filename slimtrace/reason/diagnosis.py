@@ -1,9 +1,8 @@
-"""What a trial of the slim image lacked, by its trace: lookups that failed there and end at something in the fat
-image, calls that the profile refused, capabilities and places to write in that it was not given.
-"""
+"""What a trial of the slim image lacked, by its trace: lookups that failed there and end at something in the
+fat image, calls that the profile refused, capabilities and places to write in that it was not given. """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slimtrace.facts import paths
@@ -31,13 +30,13 @@ SUSPECTS = 2000  # paths that are kept at most because the directory that they w
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """`repairs` are what the trial was seen to lack; of them `writable` counts only where the runs differ (a
-    program that cannot write its cache often does without). `suspects` are paths whose absence only a listing of
-    their directory could have shown. `excluded` are the paths that were looked for in vain and that a rule of the
-    user's keeps out, each with the rule."""
+    program that cannot write its cache often does without). `suspects` are paths whose absence only a listing
+    of their directory could have shown. `excluded` are the paths that were looked for in vain and that a rule
+    of the user's keeps out, each with the rule."""
 
     repairs: Repairs
     suspects: tuple[str, ...] = ()
-    excluded: Mapping[str, str] | None = None
+    excluded: Mapping[str, str] = field(default_factory=dict)
 
 
 def diagnose(
@@ -48,8 +47,8 @@ def diagnose(
     confinement: Confinement | None = None,
     profile: Mapping[str, Any] | None = None,
 ) -> Diagnosis:
-    """Read the `trace` of a trial of what `selection` keeps, under `confinement` and the seccomp `profile` (None
-    where it ran without)."""
+    """Read the `trace` of a trial of what `selection` keeps, under `confinement` and the seccomp `profile`
+    (None where it ran without)."""
     exclusion = Exclusion(capture.tree, rules)
     missed = sorted(set(_missed(capture, selection, trace)))
     excluded = {path: exclusion.dropped_by(path) for path in missed if exclusion.drops(path)}

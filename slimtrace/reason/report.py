@@ -59,7 +59,8 @@ class KeptFile:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """How the slim image was tried: `attempts` runs of it (and of the fat one, where they did not come out the
-    same), `rounds` of repair, the `measures` that it was under (facts.confinement.MEASURES), and all `repairs`."""
+    same), `rounds` of repair, the `measures` that it was under (facts.confinement.MEASURES), and all
+    `repairs`."""
 
     attempts: int
     rounds: int
@@ -70,7 +71,8 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything a build has to tell. `calls` is the number of system calls in the profile, `calls_default` how
-    many Docker's default profile allows. `artifacts` maps what a file is to where it was written."""
+    many Docker's default profile allows, and `calls_denied` how many of these ours denies. `artifacts` maps
+    what a file is to where it was written."""
 
     version: str
     command: str
@@ -86,6 +88,7 @@ class Report:
     lost: int = 0
     calls: int = 0
     calls_default: int = 0
+    calls_denied: int = 0
     capabilities: tuple[str, ...] = ()
     confinement: Confinement | None = None
     trial: Trial | None = None  # None: the slim image was not tried
