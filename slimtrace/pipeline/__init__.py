@@ -5,12 +5,11 @@ from slimtrace.pipeline.examining import doctor
 from slimtrace.pipeline.observing import attach, merge, record, require_cgroup2, watch_cgroup
 from slimtrace.pipeline.profiling import profile
 from slimtrace.pipeline.request import Bench, Request, default_folder
-from slimtrace.pipeline.verifying import Verdict, verify
+from slimtrace.pipeline.verifying import verify
 
 __all__ = [
     "Bench",
     "Request",
-    "Verdict",
     "assemble",
     "attach",
     "build",

@@ -1,5 +1,5 @@
 """Proving a slim image before it is handed over: tried, diagnosed, repaired, tried again; and where that does
-not help, found out why. """
+not help, found out why."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -109,9 +109,7 @@ class Prover:
             without = (*self._request.without, measure)
             lighter = replace(
                 proposal,
-                confinement=confining.confinement(
-                    self._capture, proposal.selection, proposal.repairs, without
-                ),
+                confinement=confining.confinement(self._capture, proposal.selection, proposal.repairs, without),
             )
             measures = measures_of(lighter, replace(self._request, without=without))
             if not self._trials.attempt(image, measures).differences:

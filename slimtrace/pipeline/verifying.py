@@ -2,7 +2,7 @@
 
 import json
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from slimtrace import codec, signals
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.confinement import Confinement
 from slimtrace.facts.paths import printable
-from slimtrace.facts.runs import Difference
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.observe.rootfs import Rootfs
 from slimtrace.observe.trial import Measures
@@ -19,38 +18,12 @@ from slimtrace.pipeline.proving import beyond
 from slimtrace.pipeline.request import Request, default_folder
 from slimtrace.pipeline.trying import Trials, lacking
 from slimtrace.present.live import Screen
+from slimtrace.reason.report import Comparison
 
-SCHEMA = 1  # of the verdict's JSON
 LIMIT = 1 << 22  # bytes of a profile
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of comparing the image `slim` with `fat`: the `differences`; what the trial was seen to lack
-    (`missing`, in words), and `suspects`, paths that only a listing could have shown to be absent; `unsteady` are
-    differences in what the fat image itself does not repeat. `profiles` are the files by which it was confined,
-    none where it ran as the engine runs anything."""
-
-    fat: str
-    slim: str
-    attempts: int
-    differences: tuple[Difference, ...] = ()
-    missing: tuple[str, ...] = ()
-    suspects: tuple[str, ...] = ()
-    unsteady: tuple[Difference, ...] = ()
-    profiles: tuple[str, ...] = ()
-
-    @property
-    def same(self) -> bool:
-        """Whether nothing differed that should not."""
-        return not self.differences
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, the schema number first."""
-        return {"schema": SCHEMA, "same": self.same, **asdict(self)}
-
-
-def verify(request: Request, slim: str, screen: Screen) -> Verdict:
+def verify(request: Request, slim: str, screen: Screen) -> Comparison:
     """Run the request's image and the image `slim`, this under the profiles among the artifacts (of
     `request.artifacts`, by default those of the image's build), and compare. Raises SlimtraceError (BAD_INPUT)
     for artifacts that were named and cannot be read."""
@@ -71,13 +44,13 @@ def verify(request: Request, slim: str, screen: Screen) -> Verdict:
         if attempt.differences:
             attempt = trials.attempt(image, measures)
         diagnosis = trials.diagnose(attempt, held, measures)
-        verdict = Verdict(seen.bench.image.reference, slim, trials.attempts, profiles=files)
+        found = Comparison(seen.bench.image.reference, slim, trials.attempts, profiles=files)
         if not attempt.differences:
-            return verdict
+            return found
         own = trials.attempt(seen.bench.image, Measures()).differences
         left = beyond(attempt.differences, own)
         return replace(
-            verdict,
+            found,
             attempts=trials.attempts,
             differences=left,
             missing=lacking(diagnosis.repairs) if left else (),

@@ -1,5 +1,5 @@
 """What a trial of the slim image lacked, by its trace: lookups that failed there and end at something in the
-fat image, calls that the profile refused, capabilities and places to write in that it was not given. """
+fat image, calls that the profile refused, capabilities and places to write in that it was not given."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -8,6 +8,7 @@ from typing import Any
 from slimtrace.facts import paths
 from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.events import Doubt, Origin, Phase, Trace
+from slimtrace.facts.runs import Difference
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import FileTree, Kind
 
@@ -121,6 +122,32 @@ class Report:
             "ratio": round(self.ratio, 2),
         }
         return {"schema": SCHEMA, **body, **totals}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing the image `slim` with `fat`: the `differences`; what the trial was seen to lack
+    (`missing`, in words), and `suspects`, paths that only a listing could have shown to be absent; `unsteady` are
+    differences in what the fat image itself does not repeat. `profiles` are the files by which it was confined,
+    none where it ran as the engine runs anything."""
+
+    fat: str
+    slim: str
+    attempts: int
+    differences: tuple[Difference, ...] = ()
+    missing: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+    unsteady: tuple[Difference, ...] = ()
+    profiles: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differed that should not."""
+        return not self.differences
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, the schema number first."""
+        return {"schema": SCHEMA, "same": self.same, **asdict(self)}
 
 
 def used_capabilities(trace: Trace) -> tuple[str, ...]:
