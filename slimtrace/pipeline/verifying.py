@@ -60,8 +60,8 @@ def verify(request: Request, slim: str, screen: Screen) -> Comparison:
 
 
 def read_measures(request: Request) -> tuple[Measures, tuple[str, ...]]:
-    """The measures in a folder of artifacts, and the files that they were read from; none where there is no such
-    folder and none was named."""
+    """The measures in a folder of artifacts, and the files that they were read from; none where there is no
+    such folder and none was named."""
     folder = request.artifacts or default_folder(request.reference)
     if not folder.is_dir() and request.artifacts is None:
         return Measures(), ()

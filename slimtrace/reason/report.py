@@ -127,9 +127,9 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What came of comparing the image `slim` with `fat`: the `differences`; what the trial was seen to lack
-    (`missing`, in words), and `suspects`, paths that only a listing could have shown to be absent; `unsteady` are
-    differences in what the fat image itself does not repeat. `profiles` are the files by which it was confined,
-    none where it ran as the engine runs anything."""
+    (`missing`, in words), and `suspects`, paths that only a listing could have shown to be absent; `unsteady`
+    are differences in what the fat image itself does not repeat. `profiles` are the files by which it was
+    confined, none where it ran as the engine runs anything."""
 
     fat: str
     slim: str
