@@ -80,7 +80,7 @@ def build(request: Request, screen: Screen) -> Report:
             signals.admit()
             with screen.phase("decide"):
                 contents = ImageContents(bench.rootfs)
-                capture = Capture(bench.image, bench.tree, outcome.trace, contents)
+                capture = Capture(bench.image, bench.tree, outcome.trace, contents, outcome.runs)
                 selection = select(growth.grow(capture, request.rules), capture, request.rules)
                 owners = Owners(installed(capture, selection.kept))
                 cuts = database.cuts(capture, selection, owners, request.rules)
@@ -188,7 +188,7 @@ def recall(request: Request, stack: ExitStack, screen: Screen) -> tuple[Bench, O
         if not request.reference:
             image = replace(image, reference=capture.image.reference)
     bench = open_image(engine, image, stack, screen)
-    return bench, Outcome(capture.trace, (), 0, None, None, 0.0)
+    return bench, Outcome(capture.trace, runs=capture.runs)
 
 
 def open_image(engine: Engine, image: Image, stack: ExitStack, screen: Screen) -> Bench:
@@ -226,7 +226,7 @@ def keep(
 ) -> Capture:
     """Write a capture; what the decisions will ask of the files' content is asked now."""
     with screen.phase("write"):
-        capture = Capture(image, tree, outcome.trace, contents)
+        capture = Capture(image, tree, outcome.trace, contents, outcome.runs)
         growth.grow(capture)
         artifacts.write(output, store.pack(capture))
     return capture
