@@ -9,7 +9,7 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Why
 from slimtrace.facts.tree import Kind
-from slimtrace.reason import discovery, evidence, scripts, wishes
+from slimtrace.reason import discovery, evidence, privileges, scripts, wishes
 from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.graph import ArtifactGraph
 from slimtrace.reason.linker import Linker
@@ -50,6 +50,7 @@ def grow(capture: Capture, rules: Rules | None = None, repairs: tuple[str, ...] 
     graph = growth.graph
     graph.doubts += (*evidence.missing(capture), *wishes.missing(capture, rules))
     graph.doubts += unreadable(capture)
+    privileges.ask(capture)
     graph.join_loose_ends()
     growth.own(rules)
     return graph
