@@ -19,9 +19,9 @@ from slimtrace.facts.confinement import Confinement
 from slimtrace.facts.events import CAPABILITIES
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Selection
-from slimtrace.reason import selinuxports
 from slimtrace.reason.evidence import strangers
-from slimtrace.reason.selinuxsockets import COMMON, INET, permissions, socket_class
+from slimtrace.reason.selinuxports import types
+from slimtrace.reason.selinuxsockets import COMMON, CONNECTING, INET, permissions, socket_class
 
 TEMPLATES = "/usr/share/udica/templates"  # where udica and container-selinux install them
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -83,17 +83,13 @@ def _sockets(capture: Capture) -> Iterator[str]:
     policy has stands in an optional block: without it the rule is left out, not the module refused."""
     used = _used(capture)
     for kind in sorted(used.classes):
-        rules = [_allow("process", kind, permissions(kind, used.listens))]
+        own = [_allow("process", kind, permissions(kind, used.listens))]
         if kind in INET:
-            rules.append(_allow("node_t", kind, ("node_bind",)))
-        yield from rules if kind in COMMON else (_optional(kind, *rules),)
-    binds = {(kind, name, "name_bind") for kind, port in used.binds for name in selinuxports.bound(kind, port)}
-    connects = {
-        (kind, name, "name_connect")
-        for kind, port in used.connects
-        for name in selinuxports.connected(kind, port)
-    }
-    for kind, name, verb in sorted(binds | connects):
+            own.append(_allow("node_t", kind, ("node_bind",)))
+        yield from own if kind in COMMON else (_optional(kind, *own),)
+    asked = {("name_bind", *bind) for bind in used.binds} | {("name_connect", *each) for each in used.connects}
+    rules = {(each, verb, name) for verb, each, port in asked for name in types(each, port)}
+    for kind, verb, name in sorted(rules):
         yield _optional(f"{kind}_{verb}_{name}", _allow(name, kind, (verb,)))
 
 
@@ -124,7 +120,8 @@ def _used(capture: Capture) -> _Used:
         if socket.call == "bind":
             used.binds.add((kind, socket.port))
             continue
-        used.connects.add((kind, socket.port))
+        if kind in CONNECTING:
+            used.connects.add((kind, socket.port))
         if kind == "udp_socket" and socket.port == _DNS:
             # A resolver asks again by TCP where the answer was too long for UDP (RFC 7766).
             used.classes.add("tcp_socket")

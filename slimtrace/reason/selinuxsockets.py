@@ -12,6 +12,8 @@ netlink_kobject_uevent_socket packet_socket key_socket socket
 COMMON = frozenset(_COMMON.split())
 # Classes with addresses, for which bind(2) is checked against the address's type too.
 INET = frozenset(("tcp_socket", "udp_socket", "rawip_socket", "icmp_socket", "sctp_socket", "dccp_socket"))
+# Of these, connect(2) is checked against the port's type (selinux_socket_connect_helper).
+CONNECTING = frozenset(("tcp_socket", "sctp_socket", "dccp_socket"))
 
 # Families whose class is called after them.
 _NAMED = frozenset(
