@@ -28,8 +28,8 @@ class Writable:
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped
-    (`drop_all`), as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the
+    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped,
+    as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the
     image's own is right. `reasons` says for each measure (MEASURES), capability and writable path why it is so;
     `notes` are sentences on what could not be confined, and what would help. `uid` and `gid` are the numbers of
     the user that the container starts as, None where the image does not tell. `low_ports` are the ports below
@@ -37,7 +37,6 @@ class Confinement:
     do not."""
 
     cap_add: tuple[str, ...] = ()
-    drop_all: bool = True
     no_new_privileges: bool = True
     read_only: bool = True
     writable: tuple[Writable, ...] = ()

@@ -87,7 +87,9 @@ def _held(pid: int, held: Mapping[int, str], parents: Mapping[int, int]) -> str:
     return held.get(pid, "")
 
 
-def arguments(noted: Iterable[tuple[int, int, int]], more: Iterable[tuple[int, int]]) -> tuple[CallArguments, ...]:
+def arguments(
+    noted: Iterable[tuple[int, int, int]], more: Iterable[tuple[int, int]]
+) -> tuple[CallArguments, ...]:
     """The facts in `noted` (row, number, value of the first argument) and `more` (row, number)."""
     places = dict(rows())
     values: dict[tuple[int, int], set[int]] = {}

@@ -30,8 +30,8 @@ from slimtrace.facts.paths import join
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.runs import Run
 from slimtrace.observe import calls, rings
-from slimtrace.observe.callers import Callers
 from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes, waiting
+from slimtrace.observe.callers import Callers
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
 from slimtrace.observe.plan import Plan, Until

@@ -13,7 +13,7 @@ from slimtrace.facts.image import Image
 from slimtrace.facts.runs import Run
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.reason.confinement import tmpfs_options
+from slimtrace.reason.runline import tmpfs_options
 
 READY_SECONDS = 3.0  # for a port of the slim image, at least
 LONGEST_WATCH = 30.0  # seconds of a trial of a run that its user ended
@@ -44,8 +44,8 @@ def launch(base: Launch, measures: Measures) -> Launch:
     return replace(
         base,
         security_opt=tuple(options),
-        cap_drop=("ALL",) if confinement.drop_all else base.cap_drop,
-        cap_add=confinement.cap_add if confinement.drop_all else base.cap_add,
+        cap_drop=("ALL",),
+        cap_add=confinement.cap_add,
         read_only=confinement.read_only,
         user=base.user or confinement.user,
         volumes=(*base.volumes, *(place.path for place in confinement.writable if place.volume)),

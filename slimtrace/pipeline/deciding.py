@@ -11,8 +11,9 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.selection import Selection
 from slimtrace.pipeline.request import Request
-from slimtrace.reason import apparmor, composefile, growth, kubernetes, runline, seccomp, selinux
+from slimtrace.reason import apparmor, composefile, growth, kubernetes, runline, selinux
 from slimtrace.reason import confinement as confining
+from slimtrace.reason import shim as seccomp
 from slimtrace.reason.packages import Owners, database, installed
 from slimtrace.reason.packages.database import Cut
 from slimtrace.reason.select import select
@@ -57,14 +58,16 @@ def profiles(proposal: Proposal, image: str, folder: Path) -> dict[str, str]:
     return {
         "seccomp.json": seccomp.to_text(proposal.seccomp),
         "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(capture, repairs)),
-        "apparmor.profile": apparmor.profile(name, capture, proposal.selection, confinement, repairs),
+        "apparmor.profile": apparmor.profile(name, capture, proposal.selection),
         "selinux.cil": selinux.policy(
             selinux.policy_name(capture.image), capture, proposal.selection, confinement
         ),
         "confinement.json": to_text(confinement),
         "docker-run.txt": runline.docker_run(image, confinement, where),
         "compose.yaml": composefile.compose(image, confinement, where),
-        "kubernetes.yaml": kubernetes.pod(image, confinement, "seccomp.json"),
+        "kubernetes.yaml": kubernetes.kubernetes(
+            image, confinement, "seccomp.json", copier=capture.image.reference
+        ),
         "repairs.json": to_text(repairs),
     }
 

@@ -114,7 +114,7 @@ def observe(request: Request, stack: ExitStack, screen: Screen, stop: Event | No
         screen.watch(None)
     with signals.deferred():
         watching.close()
-    return Seen(bench, outcome, (outcome.run,))
+    return Seen(bench, outcome, outcome.runs)
 
 
 def recall(request: Request, stack: ExitStack, screen: Screen) -> Seen:
@@ -140,7 +140,7 @@ def recall(request: Request, stack: ExitStack, screen: Screen) -> Seen:
             image = replace(image, reference=capture.image.reference)
     bench = open_image(engine, image, stack, screen)
     permissions.changes(bench.tree, request.rules.path_perms)
-    return Seen(bench, Outcome(capture.trace), capture.runs)
+    return Seen(bench, Outcome(capture.trace, runs=capture.runs), capture.runs)
 
 
 def referenced(request: Request, seen: Seen, stack: ExitStack, screen: Screen) -> Seen:
@@ -151,7 +151,7 @@ def referenced(request: Request, seen: Seen, stack: ExitStack, screen: Screen) -
         loading.result()
         bench = seen.bench
         outcome = recorder.record(bench.engine, bench.image, request.plan, screen.note)
-    return replace(seen, runs=(outcome.run,))
+    return replace(seen, runs=outcome.runs)
 
 
 def open_image(engine: Engine, image: Image, stack: ExitStack, screen: Screen) -> Bench:
@@ -189,8 +189,7 @@ def keep(
 ) -> Capture:
     """Write a capture; what the decisions will ask of the files' content is asked now."""
     with screen.phase("write"):
-        runs = () if outcome.run is None else (outcome.run,)
-        capture = Capture(image, tree, outcome.trace, contents, runs)
+        capture = Capture(image, tree, outcome.trace, contents, outcome.runs)
         growth.grow(capture)
         artifacts.write(output, store.pack(capture))
     return capture

@@ -142,7 +142,6 @@ def in_force(measure: str, proposal: Proposal, request: Request) -> bool:
     return measure not in request.without and {
         "no-new-privileges": confinement.no_new_privileges,
         "read-only": confinement.read_only,
-        "capabilities": confinement.drop_all,
     }.get(measure, True)
 
 

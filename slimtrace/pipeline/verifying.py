@@ -18,6 +18,7 @@ from slimtrace.pipeline.proving import beyond
 from slimtrace.pipeline.request import Request, default_folder
 from slimtrace.pipeline.trying import Trials, lacking
 from slimtrace.present.live import Screen
+from slimtrace.reason.apparmor import CAPABILITIES as GIVEN
 from slimtrace.reason.report import Comparison
 
 LIMIT = 1 << 22  # bytes of a profile
@@ -77,7 +78,7 @@ def read_measures(request: Request) -> tuple[Measures, tuple[str, ...]]:
     measures = Measures(
         replace(
             read,
-            drop_all=read.drop_all and "capabilities" not in without,
+            cap_add=GIVEN if "capabilities" in without else read.cap_add,
             no_new_privileges=read.no_new_privileges and "no-new-privileges" not in without,
             read_only=read.read_only and "read-only" not in without,
         ),

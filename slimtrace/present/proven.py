@@ -19,10 +19,7 @@ def confined(report: Report) -> list[Row]:
     confinement = report.confinement
     if confinement is None:
         return rows
-    if confinement.drop_all:
-        rows.append(row("capabilities", ", ".join(confinement.cap_add) or "none"))
-    else:
-        rows.append(row("capabilities", "as Docker gives them", tone="warn"))
+    rows.append(row("capabilities", ", ".join(confinement.cap_add) or "none"))
     yes = confinement.no_new_privileges
     rows.append(row("new privileges", "none" if yes else "allowed", tone="" if yes else "warn"))
     if confinement.read_only:

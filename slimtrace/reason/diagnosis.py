@@ -11,19 +11,13 @@ from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.events import Origin, Phase, Trace, Use
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Kind
-from slimtrace.reason import seccomp
+from slimtrace.reason import shim as seccomp
+from slimtrace.reason.apparmor import CAPABILITIES as GIVEN
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.rules import Exclusion, Rules
 
 _MISSING = frozenset((2, 20))  # ENOENT; ENOTDIR, where a link in place of a directory leads nowhere
 EROFS = 30
-# What Docker gives to a container that asks for nothing (moby oci/caps/defaults.go): more is not ours to give.
-GIVEN = frozenset(
-    (
-        *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),
-        *("net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
-    )
-)
 SUSPECTS = 2000  # paths that are kept at most because the directory that they were in was listed
 
 
@@ -106,7 +100,7 @@ def _denied(trace: Trace, confinement: Confinement) -> tuple[str, ...]:
         if group.phase is Phase.APP and group.origin is Origin.CONTAINER
         for name in group.denied
     }
-    return tuple(sorted((found & GIVEN) - set(confinement.cap_add)))
+    return tuple(sorted((found & set(GIVEN)) - set(confinement.cap_add)))
 
 
 def _unwritable(capture: Capture, trace: Trace) -> Iterator[str]:
@@ -125,4 +119,4 @@ def _unwritable(capture: Capture, trace: Trace) -> Iterator[str]:
                 break
 
 
-__all__ = ["GIVEN", "Diagnosis", "diagnose"]
+__all__ = ["Diagnosis", "diagnose"]
