@@ -6,7 +6,7 @@ since what one run saw in the image must not be hidden by another's volume; of `
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from slimtrace.facts.events import (
     Phase,
     Trace,
 )
+from slimtrace.facts.runs import Run
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -49,6 +50,7 @@ def merge(captures: Sequence[Capture]) -> Capture:
         tree=max((capture.tree for capture in captures), key=len),
         trace=reduce(_traces, (capture.trace for capture in captures), captures[0].trace),
         contents=reduce(_answers, (_known(capture) for capture in captures)),
+        runs=_runs(run for capture in captures for run in capture.runs),
     )
 
 
@@ -161,6 +163,13 @@ def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
         )
         for origin, phase, _, group in _grouped(sets)
     )
+
+
+def _runs(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """All of them, each once, in an order that does not depend on theirs."""
+    alike = (replace(run, start=replace(run.start, env=dict(sorted(run.start.env.items())))) for run in runs)
+    found = {repr(run): run for run in alike}
+    return tuple(found[key] for key in sorted(found))
 
 
 def _answers(one: Answers, other: Answers) -> Answers:

@@ -311,8 +311,8 @@ def test_refusals_are_found_in_a_trace() -> None:
             values("ptrace", 0, phase=Phase.RUNTIME),
         ),
     )
-    assert seccomp.refused(body, trace) == ("setuid", "sync")
-    assert seccomp.refused_arguments(body, trace) == (values("socket", 2),)
+    assert seccomp.refused(body, trace, "amd64") == ("setuid", "sync")
+    assert seccomp.refused_arguments(body, trace, "amd64") == (values("socket", 2),)
 
 
 def test_what_was_refused_is_allowed_after_the_repair() -> None:
@@ -322,10 +322,15 @@ def test_what_was_refused_is_allowed_after_the_repair() -> None:
         arguments=(values("socket", 2), values("personality", 8)),
     )
     body = seccomp.profile(fat)
-    repairs = Repairs(calls=seccomp.refused(body, trace), arguments=seccomp.refused_arguments(body, trace))
+    repairs = Repairs(
+        calls=seccomp.refused(body, trace, "amd64"), arguments=seccomp.refused_arguments(body, trace, "amd64")
+    )
     assert repairs.calls == ("getpid", "personality", "sync")
     repaired = seccomp.profile(fat, repairs)
-    assert (seccomp.refused(repaired, trace), seccomp.refused_arguments(repaired, trace)) == ((), ())
+    assert (seccomp.refused(repaired, trace, "amd64"), seccomp.refused_arguments(repaired, trace, "amd64")) == (
+        (),
+        (),
+    )
     assert not seccomp.allows(repaired, "personality", (0,)) and not seccomp.allows(repaired, "ptrace")
 
 
