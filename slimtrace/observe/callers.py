@@ -34,7 +34,8 @@ def ring_rows() -> Iterator[tuple[int, Place]]:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """A call's first caller as the kernel side knows it: the host's pid, and the program's 24 bits (0: none)."""
+    """A call's first caller as the kernel side knows it: the host's pid, and the program's 24 bits (0:
+    none)."""
 
     call: str
     pid: int
@@ -57,15 +58,16 @@ class Callers:
         self._before: dict[tuple[int, int], str] = {}
 
     def executed(self, pid: int, program: int, name: str, before: str) -> None:
-        """The process `pid` executed `name`, whose 24 bits are `program`; it had executed `before` ("": none)."""
+        """The process `pid` executed `name`, whose 24 bits are `program`; it had executed `before` ("":
+        none)."""
         self._names.setdefault(program, name)
         self._before.setdefault((pid, program), before)
 
     def first_calls(
         self, firsts: Iterable[First], run: int, held: Mapping[int, str], parents: Mapping[int, int]
     ) -> tuple[FirstCall, ...]:
-        """The facts, for the recording `run`. `held` says what ran in a process already when it was attached to,
-        whose children have no word either."""
+        """The facts, for the recording `run`. `held` says what ran in a process already when it was attached
+        to, whose children have no word either."""
         found = []
         for each in firsts:
             pid = process(run, each.pid)

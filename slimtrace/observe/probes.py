@@ -154,7 +154,7 @@ class Probes:
 
     def arguments(self) -> tuple[CallArguments, ...]:
         """The values of the arguments that a profile may depend on, seen so far."""
-        noted = [(key.row, key.number, key.value) for key in self._loaded["noted"].keys()]
+        noted = [(key.row, key.number, key.value) for key in self._loaded["noted"]]
         more = [
             (row, number)
             for row, _ in callers.rows()

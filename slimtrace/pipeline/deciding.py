@@ -11,9 +11,8 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.selection import Selection
 from slimtrace.pipeline.request import Request
-from slimtrace.reason import apparmor, composefile, growth, kubernetes, runline, selinux
+from slimtrace.reason import apparmor, composefile, growth, kubernetes, runline, seccomp, selinux
 from slimtrace.reason import confinement as confining
-from slimtrace.reason import shim as seccomp
 from slimtrace.reason.packages import Owners, database, installed
 from slimtrace.reason.packages.database import Cut
 from slimtrace.reason.select import select

@@ -9,7 +9,7 @@ from slimtrace.facts.paths import printable
 from slimtrace.pipeline.observing import Seen
 from slimtrace.pipeline.proving import Proof
 from slimtrace.present.live import Screen
-from slimtrace.reason import shim as seccomp
+from slimtrace.reason import seccomp
 from slimtrace.reason.report import ImageFigures, KeptFile, Report, used_capabilities
 
 
