@@ -26,7 +26,7 @@ from slimtrace.facts.events import (
     process,
 )
 from slimtrace.facts.image import Image
-from slimtrace.facts.paths import join
+from slimtrace.facts.paths import join, parent
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.runs import Run
 from slimtrace.observe import calls, rings
@@ -124,6 +124,8 @@ class Recorder:
                 case FileUse():
                     self._uses.append(record)
                     self._news(record.resolved or record.asked)
+                    if record.call == "bind" and not record.error:
+                        self._told.bound.add(parent(join(record.base, record.asked)))
                 case Exec():
                     self._execs.append(record)
                     self._parents.setdefault(record.pid, record.parent)

@@ -16,9 +16,9 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
 from slimtrace.facts.events import Doubt, Listen, Mount, Origin
 from slimtrace.facts.image import Image
-from slimtrace.facts.paths import printable
+from slimtrace.facts.paths import below, printable
 from slimtrace.facts.runs import EPHEMERAL, LOG_KEPT, Answer, Run, Start
-from slimtrace.observe import commands, exercise
+from slimtrace.observe import aside, commands, exercise
 from slimtrace.observe.asked import Asked
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, mounted
 from slimtrace.observe.plan import Plan, Until
@@ -39,6 +39,7 @@ class News:
 
     def __init__(self) -> None:
         self.signals: queue.SimpleQueue[Listen | wire.Exit] = queue.SimpleQueue()
+        self.bound: set[str] = set()  # directories in which it has bound UNIX sockets
         self._last = time.monotonic()
 
     def touch(self) -> None:
@@ -245,12 +246,21 @@ class Drive:
 
     def _execute(self, command: str, seconds: float) -> None:
         if self._plan.aside:
-            launch = commands.beside(self._plan.launch, self._container, command)
-            asked = commands.aside(self._engine, self._plan.aside, launch, command, seconds)
+            image, launch = self._plan.aside, self._plan.launch
+            asked = aside.run(
+                self._engine, image, self._container, launch, command, seconds, self._own_directories()
+            )
         else:
             asked, pid = commands.in_container(self._engine, self._container, command, seconds)
             self.own_execs += [pid] if pid else []
         self._commanded("--exec", command, asked)
+
+    def _own_directories(self) -> set[str]:
+        """Those that a container beside it does not see by sharing its volumes: tmpfs, and where it has bound
+        UNIX sockets."""
+        volumes = self._engine.mounts(self._container)
+        found = {*self._plan.launch.tmpfs, *self._news.bound}
+        return {path for path in found if not any(below(path, volume) for volume in volumes)}
 
     def _commanded(self, option: str, command: str, asked: Asked) -> None:
         if not self._plan.tolerant:
