@@ -21,8 +21,8 @@ MAX_PLACES = 32  # directories; a container that writes in more is not confined 
 # Writable, these would give away what a read-only root is for: programs, libraries, the system's configuration.
 _BROAD = """
 / /bin /boot /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /sbin /srv /usr /usr/bin /usr/lib
-/usr/lib32 /usr/lib64 /usr/libexec /usr/libx32 /usr/local /usr/local/bin /usr/local/lib /usr/local/sbin /usr/sbin /usr/share
-/var /var/lib
+/usr/lib32 /usr/lib64 /usr/libexec /usr/libx32 /usr/local /usr/local/bin /usr/local/lib /usr/local/sbin /usr/sbin
+/usr/share /var /var/lib
 """
 BROAD = frozenset(_BROAD.split())
 # What does not outlast a restart, by hier(7), and directories that are named so.
