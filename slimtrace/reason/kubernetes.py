@@ -54,7 +54,7 @@ def _comments(confinement: Confinement, profile: str, apparmor_name: str, filled
     if confinement.user and confinement.uid is None:
         yield f"The number of the user {confinement.user} is not known: say it as runAsUser."
     if profile:
-        yield f"On each node, the seccomp profile is to be seccomp/{profile} below the kubelet's root directory."
+        yield f"On each node, the seccomp profile is to be seccomp/{profile} in the kubelet's root directory."
     if apparmor_name:
         yield "On each node, the AppArmor profile is to be loaded (Kubernetes 1.30 and later)."
     if filled:
@@ -84,7 +84,8 @@ def _of_container(confinement: Confinement, profile: str, apparmor_name: str) ->
 
 
 def _user(confinement: Confinement) -> dict[str, Any]:
-    """In numbers: the kubelet cannot tell of a name whether it is root's. The image's own root needs no word."""
+    """In numbers: the kubelet cannot tell of a name whether it is root's. The image's own root goes without
+    saying."""
     if confinement.uid is None or (confinement.uid == 0 and not confinement.user):
         return {}
     group = {} if confinement.gid is None else {"runAsGroup": confinement.gid}

@@ -20,9 +20,9 @@ from slimtrace.reason.evidence import ON_LINKS, strangers
 MAX_PLACES = 32  # directories; a container that writes in more is not confined by a list of them
 # Writable, these would give away what a read-only root is for: programs, libraries, the system's configuration.
 _BROAD = """
-/ /bin /boot /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /sbin /srv /usr /usr/bin /usr/lib
-/usr/lib32 /usr/lib64 /usr/libexec /usr/libx32 /usr/local /usr/local/bin /usr/local/lib /usr/local/sbin /usr/sbin
-/usr/share /var /var/lib
+/ /bin /boot /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /sbin /srv /usr /usr/bin
+/usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/libx32 /usr/local /usr/local/bin /usr/local/lib
+/usr/local/sbin /usr/sbin /usr/share /var /var/lib
 """
 BROAD = frozenset(_BROAD.split())
 # What does not outlast a restart, by hier(7), and directories that are named so.
@@ -85,6 +85,9 @@ def places(
         _need(tree, path, call, program, seen)
     for path in more:
         _repair(tree, paths.clean(path), elsewhere, seen)
+    for path in seen.made & BROAD - tree.entries.keys():
+        if not any(paths.below(place, path) for place in seen.needed):
+            seen.unfit[path] = "nothing below it can be made writable in its stead"
     for path in [path for path in seen.needed if not _mountable(path)]:
         seen.unfit[path] = "its name cannot be written in an option of docker run"
     notes = list(_notes(capture, seen))
@@ -152,8 +155,11 @@ def _need(tree: FileTree, path: str, call: str, program: str, seen: _Seen) -> No
     if anchor in BROAD:
         # Of what the program makes in such a place the topmost directory can be there before: mkdir -p and its
         # like are content with EEXIST, which comes before EROFS (fs/namei.c, filename_create).
-        top = next((above for above in (path, *paths.parents(path)) if paths.parent(above) == anchor), path)
-        if itself or top in seen.taken or (top == path and top not in seen.made):
+        way = (*reversed(tuple(paths.parents(path))), path)
+        top = next((each for each in way if each not in BROAD), path)
+        if path in BROAD and path in seen.made and path not in seen.taken:
+            return  # a directory on the way to what is made in it
+        if itself or top in BROAD or top in seen.taken or (top == path and top not in seen.made):
             seen.unfit.setdefault(path, f"{anchor} holds what must not be written")
             return
         anchor = top
