@@ -137,13 +137,16 @@ def test_less_than_that_is_too_little(image: Callable[[str], str], learned: Call
     taken = [["--cap-add", name] for name in ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")]
     taken += [words[at : at + 2] for at, word in enumerate(words) if word in ("--tmpfs", "--volume")]
     assert len(taken) == 8
-    for option, value in taken:
-        at = next(at for at in range(len(words)) if words[at : at + 2] == [option, value])
-        done = subprocess.run(
-            ["docker", "run", "--rm", *words[:at], *words[at + 2 :], image("steps-down")],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert done.returncode not in (0, 125), (option, value, done.stderr)
+    for missing in taken:
+        at = next(at for at in range(len(words)) if words[at : at + 2] == missing)
+        with running(image("steps-down"), *words[:at], *words[at + 2 :]) as container:
+            assert eventually(lambda: exit_code(container), f"an end without {missing}") != 0
+
+
+def exit_code(container: str) -> int | None:
+    """None while it runs."""
+    state = inspect(container, ".State")
+    return None if state["Running"] else int(state["ExitCode"])
 
 
 def test_the_printed_line_is_what_a_shell_runs(
