@@ -113,7 +113,12 @@ def places(
 def _mounted(capture: Capture) -> tuple[str, ...]:
     """Where something else than the image's files is mounted."""
     mounts = (mount.path for mount in capture.trace.mounts if mount.path != "/")
-    return tuple(sorted({*_ENGINES, *mounts, *map(paths.clean, capture.image.volumes)}))
+    return tuple(sorted({*_ENGINES, *mounts, *_volumes(capture)}))
+
+
+def _volumes(capture: Capture) -> Iterator[str]:
+    """Where the image's volumes are mounted: the engine follows links on the way there."""
+    return (capture.tree.resolve(volume).path for volume in capture.image.volumes)
 
 
 def _written(capture: Capture, elsewhere: Collection[str]) -> Iterator[tuple[str, FileUse]]:
@@ -176,7 +181,7 @@ def _existing(tree: FileTree, directory: str) -> str:
 def _repair(tree: FileTree, path: str, elsewhere: Collection[str], seen: _Seen) -> None:
     end = tree.resolve(path)
     directory = end.path if end.entry is None or end.entry.kind is Kind.DIR else paths.parent(end.path)
-    if _within(directory, elsewhere):
+    if _within(directory, elsewhere) or paths.name(directory) == _BYTECODE:
         return
     if directory in BROAD:
         seen.unfit.setdefault(path, f"{directory} holds what must not be written")
@@ -261,7 +266,7 @@ def _notes(capture: Capture, seen: _Seen) -> Iterator[str]:
             f"Python wrote compiled modules ({paths.printable(seen.bytecode)}), which it does without under a "
             "read-only root; compile them when the image is built"
         )
-    own = (*_ENGINES, *map(paths.clean, capture.image.volumes))
+    own = (*_ENGINES, *_volumes(capture))
     for mount in sorted({mount.path for mount in capture.trace.mounts if mount.path != "/"}):
         if not _within(mount, own):
             yield f"{paths.printable(mount)} was mounted in the run: it is to be mounted again"

@@ -137,8 +137,8 @@ def test_a_pod_without_confinement() -> None:
 @pytest.mark.parametrize(
     ("image", "name"),
     [
-        ("nginx", "nginx"), ("host:5000/my/App_x:1.2", "app-x"), ("a/b@sha256:00", "b"), ("sha256:00ff", "sha256"),
-        ("", "app"), ("--", "app"), ("x" * 99, "x" * 50),
+        ("nginx", "nginx"), ("host:5000/my/App_x:1.2", "app-x"), ("a/b@sha256:00", "b"),
+        ("sha256:00ff", "sha256"), ("", "app"), ("--", "app"), ("x" * 99, "x" * 50),
     ],
 )  # fmt: skip
 def test_a_service_s_name(image: str, name: str) -> None:

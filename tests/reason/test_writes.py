@@ -91,6 +91,7 @@ def test_a_write_needs_its_directory(use: FileUse, expected: set[str]) -> None:
         change("chmod", "/proc/self/oom"),
         change("unlink", "/mnt/disk/x"),
         change("mkdir", "/var/lib/store/x"),
+        change("mkdir", "/mnt/real/deep/x"),
         write("/etc/hosts", created=False),
         FileUse(Use.WRITE, "/run/other.sock", call="connect", pid=1),
         write("/run/fifo", created=False),
@@ -100,8 +101,12 @@ def test_a_write_needs_its_directory(use: FileUse, expected: set[str]) -> None:
     ],
 )  # fmt: skip
 def test_what_a_read_only_root_does_not_refuse_needs_nothing(use: FileUse) -> None:
+    volumes = {"/var/lib/store": {}, "/link/deep": {}}
     found = confined(
-        use, spec={"/run/fifo": "fifo"}, mounts=["/mnt/disk"], config={"Volumes": {"/var/lib/store": {}}}
+        use,
+        spec={"/run/fifo": "fifo", "/link": "link /mnt/real", "/mnt/real": "dir"},
+        mounts=["/mnt/disk"],
+        config={"Volumes": volumes},
     )
     assert places(found) == set()
 
@@ -195,7 +200,7 @@ def test_python_does_without_its_bytecode() -> None:
 
 
 def test_a_repair_makes_a_directory_writable() -> None:
-    found = confined(more=("/var/lib/app", "/var/run", "/proc/x", "/opt/new"))
+    found = confined(more=("/var/lib/app", "/var/run", "/proc/x", "/opt/new", "/usr/lib/python3/__pycache__"))
     assert places(found) == {"/var/lib/app+", "/run", "/opt/new+"}
     assert all(place.reason.startswith("repair") for place in found.writable)
     found = confined(more=("/etc",))
