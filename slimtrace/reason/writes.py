@@ -16,6 +16,7 @@ from slimtrace.facts.events import FileUse, Use
 from slimtrace.facts.selection import Selection, Why
 from slimtrace.facts.tree import FileTree, Kind
 from slimtrace.reason.evidence import ON_LINKS, strangers
+from slimtrace.reason.passing import masked
 
 MAX_PLACES = 32  # directories; a container that writes in more is not confined by a list of them
 # Writable, these would give away what a read-only root is for: programs, libraries, the system's configuration.
@@ -248,8 +249,9 @@ def _holds(tree: FileTree, selection: Selection, path: str, seen: _Seen, elsewhe
 def _reason(path: str, written: list[tuple[str, str]], tree: FileTree) -> str:
     if not written:
         return "repair: the slim image could not write there when it was tried"
-    # Names that the image has, and short ones, are the least likely to be made up anew in every run.
-    name, program = min(written, key=lambda each: (each[0] not in tree, len(each[0]), each))
+    # The same in every run: names of the image before others, and these without what is made up each time.
+    told = {(name not in tree, name if name in tree else masked(name), program) for name, program in written}
+    _, name, program = min(told, key=lambda each: (each[0], "…" in each[1], len(each[1]), each))
     who = paths.printable(program) or "the container"
     return f"{who} writes {paths.printable(name)}" if name != path else f"{who} changes it"
 

@@ -11,6 +11,7 @@ from slimtrace.facts.confinement import Confinement, Repairs, Writable
 from slimtrace.facts.events import Exec, FileUse, Origin, Use
 from slimtrace.facts.paths import below
 from slimtrace.reason.confinement import confinement
+from slimtrace.reason.passing import masked
 from slimtrace.reason.rules import Rules
 
 from .trees import capture, orders, selected
@@ -80,6 +81,29 @@ def places(found: Confinement) -> set[str]:
 )  # fmt: skip
 def test_a_write_needs_its_directory(use: FileUse, expected: set[str]) -> None:
     assert places(confined(use)) == expected
+
+
+def test_a_reason_is_the_same_in_every_run() -> None:
+    runs = (("/tmp/.ZendSem.RShvaL", "/tmp/a.4711"), ("/tmp/.ZendSem.x7Tb0q", "/tmp/a.89"))
+    reasons = {confined(*map(write, names)).reasons["/tmp"] for names in runs}
+    assert reasons == {"/usr/bin/app writes /tmp/a.…"}
+    assert confined(write("/tmp/a.89"), write("/tmp/known")).reasons["/tmp"] == "/usr/bin/app writes /tmp/known"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("/tmp/.ZendSem.RShvaL", "/tmp/.ZendSem.…"),
+        ("/run/app/app.pid.2A3UK7", "/run/app/app.pid.…"),
+        ("/dev/shm/PostgreSQL.1815286688", "/dev/shm/PostgreSQL.…"),
+        ("/var/lib/postgresql15/main", "/var/lib/postgresql15/main"),
+        ("/app/Makefile.am", "/app/Makefile.am"),
+        ("/tmp/dump-1.rdb", "/tmp/dump-1.rdb"),
+        ("/tmp/tmpab12cd34", "/tmp/…"),
+    ],
+)
+def test_names_that_are_made_up(name: str, shown: str) -> None:
+    assert masked(name) == shown
 
 
 @pytest.mark.parametrize(
