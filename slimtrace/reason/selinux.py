@@ -2,8 +2,8 @@
 
 The container gets a type of its own, NAME.process, that inherits what every container needs from the block
 `container` of udica's template base_container.cil (the package container-selinux has it), and is given of the
-rest what the trace saw: capabilities, sockets by class, ports by their types. What a policy cannot say, as all
-files of an image have one label, says docs/selinux.md.
+rest what the trace saw: capabilities, sockets by class, ports by their types, directories of the host. What a
+policy cannot say, as all files of an image have one label, says docs/selinux.md.
 
 Sources: the CIL reference guide (github.com/SELinuxProject/selinux, secilc/docs) for the language; the kernel's
 security/selinux/hooks.c for what is asked of the policy.
@@ -19,6 +19,7 @@ from slimtrace.facts.confinement import Confinement
 from slimtrace.facts.events import CAPABILITIES
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Selection
+from slimtrace.reason import selinuxmounts
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.selinuxports import types
 from slimtrace.reason.selinuxsockets import COMMON, CONNECTING, INET, permissions, socket_class
@@ -57,11 +58,19 @@ def policy(name: str, capture: Capture, selection: Selection, confinement: Confi
     del selection
     lines = [
         "(blockinherit container)",
+        *(f"(blockinherit {block})" for block in selinuxmounts.blocks(capture)),
         *_capabilities(confinement),
         *_sockets(capture),
+        *(f"; {note}" for note in selinuxmounts.notes(capture)),
     ]
-    head = _HEAD.format(name=name, files=f"{TEMPLATES}/base_container.cil")
+    head = _HEAD.format(name=name, files=" ".join(templates(capture)))
     return head + f"(block {name}\n" + "".join(f"    {line}\n" for line in lines) + ")\n"
+
+
+def templates(capture: Capture) -> tuple[str, ...]:
+    """The files of udica's that the policy needs, and semodule is to be given with it; sorted."""
+    blocks = {block.replace("_rw_", "_") for block in selinuxmounts.blocks(capture)}
+    return tuple(f"{TEMPLATES}/{name}.cil" for name in sorted({"base_container", *blocks}))
 
 
 def _capabilities(confinement: Confinement) -> Iterator[str]:
