@@ -139,7 +139,7 @@ class Socket:
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A place in the container, other than the root, where another file system is mounted: its kind and source,
-    and the directory or file of it that is seen there (`root`; of a bind mount the host's own path, or the end of
+    and as `root` the directory or file of it that is seen there (of a bind mount the host's path, or the end of
     it), as proc(5) tells them in mountinfo, "" where they are not known."""
 
     path: str

@@ -28,6 +28,8 @@ TEMPLATES = "/usr/share/udica/templates"  # where udica and container-selinux in
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _PLAIN = re.compile(r"[A-Za-z0-9]{1,40}")
 _SECOND_CLASS = 32  # capability numbers from here on are of the class capability2 (CAP_TO_INDEX)
+# No container's, says every policy (neverallow), and container-selinux's boolean virt_sandbox_use_all_caps.
+_NEVER = frozenset(("sys_module", "mac_override", "mac_admin"))
 _DNS = 53
 
 _HEAD = """\
@@ -76,7 +78,7 @@ def templates(capture: Capture) -> tuple[str, ...]:
 def _capabilities(confinement: Confinement) -> Iterator[str]:
     """What is left after ``--cap-drop ALL``, for the machine's own user namespace and for others (rootless
     podman, userns-remap), for which the kernel asks by classes of their own (hooks.c, cred_has_capability)."""
-    left = [each for each in CAPABILITIES if each in confinement.cap_add]
+    left = [each for each in CAPABILITIES if each in confinement.cap_add and each not in _NEVER]
     first = [each for each in left if CAPABILITIES.index(each) < _SECOND_CLASS]
     for kind in ("capability", "cap_userns"):
         if first:
@@ -85,6 +87,8 @@ def _capabilities(confinement: Confinement) -> Iterator[str]:
     for each in left[len(first) :]:
         for kind in ("capability2", "cap2_userns"):
             yield _optional(f"{kind}_{each}", _allow("process", kind, (each,)))
+    for each in sorted(_NEVER & set(confinement.cap_add)):
+        yield f"; {each} is used too, and no policy allows it to a container"
 
 
 def _sockets(capture: Capture) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """What a SELinux policy has to say of the directories that a container was given of the host.
 
 All else that is mounted there has the container's own label, container_file_t: the image, tmpfs, the volumes
-that the engine keeps, and binds with ``:z`` or ``:Z`` (docs.docker.com/engine/storage/bind-mounts, "Configure the
-SELinux label"). A bind without them keeps the host's labels. Like udica, whose templates they are, this knows the
-labels of four directories of the host; for any other one it says what to do.
+that the engine keeps, and binds with ``:z`` or ``:Z`` (docs.docker.com/engine/storage/bind-mounts, "Configure
+the SELinux label"). A bind without them keeps the host's labels. Like udica, whose templates they are, this
+knows the labels of four directories of the host; for any other one it says what to do.
 """
 
 import re
