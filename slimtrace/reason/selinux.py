@@ -62,7 +62,7 @@ def policy(name: str, capture: Capture, selection: Selection, confinement: Confi
         "(blockinherit container)",
         *(f"(blockinherit {block})" for block in selinuxmounts.blocks(capture)),
         *_capabilities(confinement),
-        *_sockets(capture),
+        *_sockets(capture, "net_admin" in confinement.cap_add),
         *(f"; {note}" for note in selinuxmounts.notes(capture)),
     ]
     head = _HEAD.format(name=name, files=" ".join(templates(capture)))
@@ -91,12 +91,12 @@ def _capabilities(confinement: Confinement) -> Iterator[str]:
         yield f"; {each} is used too, and no policy allows it to a container"
 
 
-def _sockets(capture: Capture) -> Iterator[str]:
+def _sockets(capture: Capture, administers: bool) -> Iterator[str]:
     """What is done with the sockets that were seen, by class, and the ports, by type. A name that not every
     policy has stands in an optional block: without it the rule is left out, not the module refused."""
     used = _used(capture)
     for kind in sorted(used.classes):
-        own = [_allow("process", kind, permissions(kind, used.listens))]
+        own = [_allow("process", kind, permissions(kind, used.listens, administers))]
         if kind in INET:
             own.append(_allow("node_t", kind, ("node_bind",)))
         yield from own if kind in COMMON else (_optional(kind, *own),)

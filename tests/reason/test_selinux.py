@@ -128,6 +128,7 @@ def test_a_web_server_may_what_it_did_and_nothing_else(tmp_path: Path) -> None:
     }
     sockets = {"tcp_socket", "udp_socket", "netlink_route_socket", "unix_stream_socket"}
     assert {kind for target, kind, _ in found if target == "itself" and kind.endswith("_socket")} == sockets
+    assert {verb for _, kind, verb in found if kind == "netlink_route_socket"} >= {"nlmsg_read", "create"}
     assert {("itself", "tcp_socket", verb) for verb in ("listen", "accept", "create", "shutdown")} <= found
     assert {(kind, verb) for target, kind, verb in found if target == "node_t"} == {
         ("tcp_socket", "node_bind"),
@@ -429,3 +430,16 @@ def test_the_same_trace_in_any_order_gives_the_same_policy() -> None:
     one, other = (capture({}, sockets=found) for found in (sockets, sockets[::-1]))
     several = Confinement(("setuid", "chown"))
     assert policy(one, several) == policy(other, Confinement(several.cap_add[::-1]))
+
+
+def test_only_who_administers_the_network_writes_to_netlink() -> None:
+    seen = capture({}, sockets=(Socket("socket", "netlink", "raw"),))
+    found = ["nlmsg_write" in policy(seen, Confinement(caps)) for caps in ((), ("net_admin",))]
+    assert found == [False, True]
+
+
+def test_only_who_waited_for_others_listens() -> None:
+    client, server = (
+        capture({}, sockets=(inet("socket"),), listens=found) for found in ((), (Listen(80, "", 1),))
+    )
+    assert [" listen " in policy(seen) for seen in (client, server)] == [False, True]
