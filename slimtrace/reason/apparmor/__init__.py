@@ -7,6 +7,7 @@ AppArmor 3.0, which the parsers of Debian 12 and all later ones read.
 
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import Confinement, Repairs
+from slimtrace.facts.events import Phase
 from slimtrace.facts.selection import Selection
 from slimtrace.reason.apparmor import capabilities, files, network
 from slimtrace.reason.apparmor.compact import compact, lines
@@ -28,7 +29,7 @@ def profile(
     granted = capabilities.allowed(capture, confinement, repairs)
     sockets = tuple(network.rules(capture, repairs))
     rules, coarser = compact(files.rules(capture, selection, confinement, repairs))
-    calls = {call for group in capture.trace.calls for call in group.calls}
+    calls = {call for group in capture.trace.calls if group.phase is Phase.APP for call in group.calls}
     return "".join(
         (
             head(name),

@@ -31,7 +31,8 @@ _BY_REASON = {
     Why.CHANGED: "rwk",
 }
 _LISTED = frozenset((Why.OPENED, Why.LISTED, Why.ENTERED, Why.CHANGED, Why.CONFIGURED, Why.RULE, Why.REPAIR))
-_BY_NAME = frozenset((Why.CONFIGURED, Why.METADATA, Why.PARENT, Why.RUNTIME))  # nobody looks for these
+# What is kept and not used by the container: for scanners the package database, for the runtime mount points.
+_UNUSED = frozenset((Why.METADATA, Why.PARENT, Why.RUNTIME))
 _BY_USE = {
     Use.READ: "r",
     Use.MAP: "rm",
@@ -49,7 +50,8 @@ _UNREACHED = frozenset(
     (errno.ENOENT, errno.EPERM, errno.EACCES, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS,
      errno.EEXIST, errno.EFAULT, errno.EBADF, errno.EINVAL, errno.ENOSYS)
 )  # fmt: skip
-_LIBRARY = re.compile(r"\.so(\.|\Z)")
+_LIBRARY = re.compile(r"\.so(\.[0-9.]+)?\Z")
+_NAMELESS = ("pipefs", "sockfs", "anon_inodefs", "nsfs")  # reached by /proc/self/fd/N; no path, no rule
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ def rules(
     """The letters of each pattern."""
     tree, trace = capture.tree, capture.trace
     stranger = strangers(trace, capture.image)
-    uses = [use for use in trace.uses if use.error not in _UNREACHED and not stranger(use.pid, use.origin)]
+    uses = [use for use in trace.uses if _counts(use) and not stranger(use.pid, use.origin)]
     written = ((real(tree, use), use.foreign) for use in uses if use.use in (Use.WRITE, Use.CHANGE))
     free = placing.places(capture.image, tree, (each for each in written if each[0]), confinement, repairs)
     files = Files(tree, free)
@@ -110,14 +112,19 @@ def rules(
     locks = "k" if any("flock" in group.calls for group in trace.calls) else ""
     for path, letters in _of_selection(capture, selection, repairs):
         files.allow(path, letters + (locks if letters == "r" and not path.endswith("/") else ""))
+    opened = {use.resolved for use in uses if use.use in (Use.READ, Use.WRITE)}
     for use in uses:
-        for path, letters in _of_use(tree, use):
+        for path, letters in _of_use(tree, use, opened):
             files.allow(path, letters + (locks if use.use is Use.READ else ""), use.foreign)
     for run in trace.execs:
         if not stranger(run.pid, run.origin):
             for name in (tree.resolve(paths.join(run.base, run.asked)).path, run.binary):
                 files.allow(name, "rmx", run.foreign)
     return {pattern: permissions(letters) for pattern, letters in files.found.items()}
+
+
+def _counts(use: FileUse) -> bool:
+    return use.error not in _UNREACHED and use.filesystem not in _NAMELESS
 
 
 def real(tree: FileTree, use: FileUse) -> str:
@@ -130,7 +137,7 @@ def real(tree: FileTree, use: FileUse) -> str:
     return tree.resolve(paths.join(use.base, use.asked), follow_last=use.use is not Use.CHANGE).path
 
 
-def _of_use(tree: FileTree, use: FileUse) -> Iterator[tuple[str, str]]:
+def _of_use(tree: FileTree, use: FileUse, opened: set[str]) -> Iterator[tuple[str, str]]:
     path = real(tree, use)
     letters = _BY_USE.get(use.use, "")
     if use.call in _SOCKETS:
@@ -147,7 +154,7 @@ def _of_use(tree: FileTree, use: FileUse) -> Iterator[tuple[str, str]]:
         yield folder(path), "".join(letter for letter in letters if letter in "rw")
         return
     yield path, letters
-    if use.use is Use.CHANGE and entry is None and use.call not in (*_SOCKETS, *_LINKS):
+    if use.use is Use.CHANGE and entry is None and path not in opened and use.call not in (*_SOCKETS, *_LINKS):
         yield folder(path), letters  # it may have been a directory
 
 
@@ -164,9 +171,9 @@ def _of_selection(capture: Capture, selection: Selection, repairs: Repairs) -> I
             if whys & _LISTED:
                 yield folder(path), "r"
             continue
-        if unseen := whys - _BY_REASON.keys():
+        if unseen := whys - _BY_REASON.keys() - _UNUSED:
             yield path, _by_kind(capture, entry)
-            if unseen - _BY_NAME:
+            if unseen != {Why.CONFIGURED}:
                 yield folder(paths.parent(path)), "r"  # who loads it may look for it first
         yield path, "".join(_BY_REASON.get(why, "") for why in whys)
         if Why.OPENED in whys and capture.contents.elf(path):
@@ -178,7 +185,7 @@ def _by_kind(capture: Capture, entry: Entry) -> str:
     if entry.kind is not Kind.FILE:
         return "r" if entry.kind is Kind.SOCKET else "rw"
     elf = capture.contents.elf(entry.path)
-    if elf is not None and elf.soname and not elf.interpreter:
+    if elf is not None and elf.soname:
         return "rm"
     if entry.mode & 0o111:
         return "rmx"
