@@ -7,12 +7,11 @@ from typing import Any
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
-from slimtrace.facts.confinement import Confinement, Repairs
+from slimtrace.facts.confinement import GIVEN, Confinement, Repairs
 from slimtrace.facts.events import Origin, Phase, Trace, Use
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Kind
 from slimtrace.reason import seccomp
-from slimtrace.reason.apparmor import CAPABILITIES as GIVEN
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.rules import Exclusion, Rules
 
