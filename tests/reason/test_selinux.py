@@ -139,7 +139,9 @@ def test_a_web_server_may_what_it_did_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.requires("selinux")
 def test_a_container_that_does_nothing_gets_nothing(tmp_path: Path) -> None:
     stranger = inet("connect", 25, pid=9, origin=Origin.EXEC)
-    seen = capture({}, sockets=(stranger, replace(stranger, call="bind")), own_execs=(9,))
+    refused = Socket("socket", "packet", "raw", error=1)
+    taken_back = Socket("connect", "unspec", "dgram", 17)
+    seen = capture({}, sockets=(stranger, replace(stranger, call="bind"), refused, taken_back), own_execs=(9,))
     assert rules(policy(seen)) == {"(blockinherit container)"}
     done, _ = compiled(tmp_path, policy(seen))
     assert done.returncode == 0, done.stderr
