@@ -13,7 +13,7 @@ from pathlib import Path
 
 import policies
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from slimtrace.facts.capture import Capture
@@ -404,7 +404,13 @@ def heads(form: object) -> Iterable[str]:
 
 
 @pytest.mark.requires("selinux")
-@settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck))
+# Not shrunk: with a compiler run each time that takes minutes, and secilc names the line.
+@settings(
+    deadline=None,
+    max_examples=10,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
 @given(
     pairs=st.lists(
         st.tuples(CAPTURES, CONFINEMENTS),
