@@ -24,6 +24,7 @@ from slimtrace.facts.events import (
 )
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Mention
+from slimtrace.facts.runs import Answer, Run, Start
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.merge import merge
 
@@ -71,14 +72,24 @@ ANSWERS = st.builds(
     heads=st.dictionaries(NAMES, st.none() | st.binary(max_size=3)),
     named=st.dictionaries(NAMES, MENTIONS),
 )
+RUNS = st.lists(
+    st.builds(
+        Run,
+        start=st.builds(Start, env=st.dictionaries(NAMES, NAMES)),
+        ports=st.lists(st.integers(1, 9), max_size=2).map(tuple),
+        answers=st.lists(st.builds(Answer, NAMES, st.booleans(), body=NAMES), max_size=2).map(tuple),
+        exit_code=st.none() | st.integers(0, 2),
+    ),
+    max_size=3,
+).map(tuple)
 REFERENCES = st.sampled_from(["app:1", "sha256:1"])
 
 
-def capture(trace: Trace, answers: Answers, reference: str) -> Capture:
-    return Capture(Image("sha256:1", reference), TREE, trace, answers)
+def capture(trace: Trace, answers: Answers, reference: str, runs: tuple[Run, ...] = ()) -> Capture:
+    return Capture(Image("sha256:1", reference), TREE, trace, answers, runs)
 
 
-CAPTURES = st.builds(capture, TRACES, ANSWERS, REFERENCES)
+CAPTURES = st.builds(capture, TRACES, ANSWERS, REFERENCES, RUNS)
 
 
 @given(CAPTURES, CAPTURES)
@@ -113,6 +124,20 @@ def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
             where = (group.phase, group.origin, group.abi)
             (same,) = (found for found in both.calls if (found.phase, found.origin, found.abi) == where)
             assert set(group.calls) <= set(same.calls) and set(group.refused) <= set(same.refused)
+
+
+@given(CAPTURES, CAPTURES)
+def test_every_run_is_there_once(one: Capture, other: Capture) -> None:
+    both = merge([one, other]).runs
+    assert all(run in both for run in (*one.runs, *other.runs))
+    assert all(run in (*one.runs, *other.runs) for run in both)
+    assert all(both.count(run) == 1 for run in both)
+
+
+def test_runs_are_alike_however_their_variables_are_ordered() -> None:
+    runs = [Run(Start(env=dict(pairs))) for pairs in ([("A", "1"), ("B", "2")], [("B", "2"), ("A", "1")])]
+    both = merge([capture(Trace(), Answers(), "app:1", (run,)) for run in runs])
+    assert both.runs == (runs[0],)
 
 
 def test_capabilities_are_those_of_both() -> None:
