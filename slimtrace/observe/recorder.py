@@ -31,6 +31,7 @@ from slimtrace.facts.progress import Tally
 from slimtrace.facts.runs import Run
 from slimtrace.observe import calls, rings
 from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes, waiting
+from slimtrace.observe.callers import Callers
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
 from slimtrace.observe.news import News
@@ -88,6 +89,8 @@ class Recorder:
         self._listens: list[Listen] = []
         self._sockets: list[Socket] = []
         self._programs: dict[int, str] = {}  # process -> what it executed last
+        self._held: dict[int, str] = {}  # process -> what ran in it when it was attached to
+        self._callers = Callers()
         self._parents: dict[int, int] = {}
         self._events = 0
         self._dropped = 0
@@ -127,7 +130,9 @@ class Recorder:
                 case Exec():
                     self._execs.append(record)
                     self._parents.setdefault(record.pid, record.parent)
-                    self._programs[record.pid] = join(record.base, record.asked)
+                    name, before = join(record.base, record.asked), self._programs.get(record.pid, "")
+                    self._callers.executed(record.pid, wire.program_word(raw), name, before)
+                    self._programs[record.pid] = name
                     self._first = self._first or record.pid
                     self._news(record.asked)
                 case wire.Fork():
@@ -256,6 +261,7 @@ class Recorder:
                     parent = process(self._run, fact.parent)
                     self._execs.append(replace(fact, pid=process(self._run, pid), parent=parent))
                     self._programs[process(self._run, pid)] = fact.asked
+                    self._held[process(self._run, pid)] = fact.asked
                     self._parents[process(self._run, pid)] = parent
                     self._news(fact.binary)
                 else:
@@ -289,6 +295,8 @@ class Recorder:
             doubts=tuple(doubts),
             sockets=tuple(self._sockets),
             own_execs=own,
+            arguments=probes.arguments(),
+            first_calls=self._callers.first_calls(probes.firsts(), self._run, self._held, self._parents),
         )
 
 

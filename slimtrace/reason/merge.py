@@ -12,7 +12,18 @@ from typing import Any, TypeVar
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.events import Abi, CallSet, CapabilitySet, Mount, Origin, Phase, Trace
+from slimtrace.facts.events import (
+    MAX_VALUES,
+    Abi,
+    CallArguments,
+    CallSet,
+    CapabilitySet,
+    FirstCall,
+    Mount,
+    Origin,
+    Phase,
+    Trace,
+)
 from slimtrace.facts.runs import Run
 
 K = TypeVar("K")
@@ -66,6 +77,8 @@ def _traces(one: Trace, other: Trace) -> Trace:
         doubts=_union(one.doubts, other.doubts),
         sockets=_union(one.sockets, other.sockets),
         own_execs=tuple(sorted({*one.own_execs, *other.own_execs})),
+        arguments=_arguments((*one.arguments, *other.arguments)),
+        first_calls=_first_calls((*one.first_calls, *other.first_calls)),
     )
 
 
@@ -117,6 +130,27 @@ def _calls(sets: Iterable[CallSet]) -> tuple[CallSet, ...]:
         )
         for origin, phase, abi, group in _grouped(sets)
     )
+
+
+def _arguments(told: Iterable[CallArguments]) -> tuple[CallArguments, ...]:
+    """Of each call in one place the values of all; of more than MAX_VALUES the smallest."""
+    groups: dict[tuple[Abi, Origin, Phase, str, int], list[CallArguments]] = {}
+    for one in told:
+        groups.setdefault((one.abi, one.origin, one.phase, one.call, one.index), []).append(one)
+    found = []
+    for (abi, origin, phase, call, index), group in sorted(groups.items(), key=lambda item: item[0]):
+        values = _every(one.values for one in group)
+        more = len(values) > MAX_VALUES or any(one.more for one in group)
+        found.append(CallArguments(call, index, values[:MAX_VALUES], phase, origin, abi, more))
+    return tuple(found)
+
+
+def _first_calls(told: Iterable[FirstCall]) -> tuple[FirstCall, ...]:
+    """Of several that were first, each in its run, the one whose program and number are the smallest."""
+    found: dict[tuple[Abi, Origin, Phase, str], FirstCall] = {}
+    for one in sorted(told, key=lambda one: (one.program == "", one.program, one.pid)):
+        found.setdefault((one.abi, one.origin, one.phase, one.call), one)
+    return tuple(found[place] for place in sorted(found))
 
 
 def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
