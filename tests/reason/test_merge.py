@@ -1,7 +1,7 @@
 """Merging captures: the order, the grouping and the repetition of them must not matter."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slimtrace.errors import SlimtraceError
@@ -28,6 +28,7 @@ from slimtrace.facts.runs import Answer, Run, Start
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.merge import merge
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # captures have many parts
 TREE = FileTree({"/": Entry("/", Kind.DIR)})
 NAMES = st.sampled_from(["/a", "/b/c", "/d\udcff", "x y"])
 PIDS = st.builds(process, st.integers(0, 3), st.integers(1, 5))
@@ -91,16 +92,19 @@ def capture(trace: Trace, answers: Answers, reference: str, runs: tuple[Run, ...
 CAPTURES = st.builds(capture, TRACES, ANSWERS, REFERENCES, RUNS)
 
 
+@PATIENT
 @given(CAPTURES, CAPTURES)
 def test_the_order_does_not_matter(one: Capture, other: Capture) -> None:
     assert merge([one, other]) == merge([other, one])
 
 
+@PATIENT
 @given(CAPTURES, CAPTURES, CAPTURES)
 def test_the_grouping_does_not_matter(one: Capture, two: Capture, three: Capture) -> None:
     assert merge([merge([one, two]), three]) == merge([one, merge([two, three])]) == merge([one, two, three])
 
 
+@PATIENT
 @given(CAPTURES)
 def test_a_capture_merged_with_itself_is_itself(one: Capture) -> None:
     once = merge([one])
@@ -108,6 +112,7 @@ def test_a_capture_merged_with_itself_is_itself(one: Capture) -> None:
     assert merge([once, one]) == once
 
 
+@PATIENT
 @given(CAPTURES, CAPTURES)
 def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
     both = merge([one, other]).trace
@@ -125,6 +130,7 @@ def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
             assert set(group.calls) <= set(same.calls) and set(group.refused) <= set(same.refused)
 
 
+@PATIENT
 @given(CAPTURES, CAPTURES)
 def test_every_run_is_there_once(one: Capture, other: Capture) -> None:
     both = merge([one, other]).runs
