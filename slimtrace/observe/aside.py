@@ -6,6 +6,7 @@ directories that only the container has (tmpfs, those of its UNIX sockets) are r
 /proc/1/root (proc(5)), which is the container's since its processes are shared.
 """
 
+import os
 import shlex
 import tarfile
 from collections.abc import Collection
@@ -18,6 +19,7 @@ from slimtrace.observe import commands
 from slimtrace.observe.asked import Asked
 
 OUTPUT_LINES = 10_000  # of a command
+LINKS = 40  # that are followed, as by the kernel (MAXSYMLINKS)
 
 
 def run(
@@ -63,6 +65,28 @@ def beside(launch: Launch, container: str, command: str) -> Launch:
         cap_add=("SYS_PTRACE",),
         security_opt=("apparmor=unconfined",),
     )
+
+
+def real(pid: int, path: str) -> str:
+    """Where a path of the container of `pid` leads there, without a symlink in it: one that is absolute would
+    lead a reader out of /proc/1/root."""
+    todo, done, followed = path.split("/")[::-1], "", 0
+    while todo:
+        name = todo.pop()
+        if name in ("", ".", ".."):
+            done = paths.parent(done or "/").rstrip("/") if name == ".." else done
+            continue
+        try:
+            target = os.readlink(f"/proc/{pid}/root{done}/{name}")
+        except OSError:  # no symlink, or nothing
+            done = f"{done}/{name}"
+            continue
+        followed += 1
+        if followed > LINKS:
+            return path
+        done = "" if target.startswith("/") else done
+        todo += target.split("/")[::-1]
+    return done or "/"
 
 
 def links(own: Collection[str]) -> bytes:

@@ -34,10 +34,11 @@ from slimtrace.observe.attach import Target, cgroup_id, directories, held, proce
 from slimtrace.observe.callers import Callers
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
+from slimtrace.observe.news import News
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.probes import Probes
 from slimtrace.observe.programs import Rings
-from slimtrace.observe.run import Drive, News, enter_pressed
+from slimtrace.observe.run import Drive, enter_pressed
 from slimtrace.reason.report import Probe
 
 NEWEST = 10

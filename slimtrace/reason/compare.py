@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from slimtrace.facts.paths import printable
-from slimtrace.facts.runs import BODY_KEPT, EPHEMERAL, Answer, Difference, Run
+from slimtrace.facts.runs import BODY_KEPT, EPHEMERAL, LOG_KEPT, Answer, Difference, Run
 from slimtrace.reason.likeness import unlike
 from slimtrace.reason.normalise import normalise
 
@@ -265,8 +265,11 @@ def _read(body: str) -> str:
     return body.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-def _log(runs: Iterable[Run], slim: Run) -> Iterator[Verdict]:
-    """Lines of a kind that no fat run has printed, and that tell of trouble."""
+def _log(runs: tuple[Run, ...], slim: Run) -> Iterator[Verdict]:
+    """Lines of a kind that no fat run has printed, and that tell of trouble. Where a fat run has printed more
+    than was kept nobody can say."""
+    if any(len(run.log) >= LOG_KEPT for run in runs):
+        return
     known = {_line_kind(line, run) for run in runs for line in run.log}
     for line in slim.log:
         kind = _line_kind(line, slim)

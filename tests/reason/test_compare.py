@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimtrace.facts.runs import BODY_KEPT, Answer, Run
+from slimtrace.facts.runs import BODY_KEPT, LOG_KEPT, Answer, Run
 from slimtrace.reason.compare import LONGEST, compare
 
 HTML = "text/html; charset=utf-8"
@@ -210,6 +210,13 @@ def test_a_line_that_any_fat_run_has_printed_is_known() -> None:
     noisy = replace(FAT, log=("cannot find the cache",))
     assert compare((FAT, noisy), replace(FAT, log=noisy.log)) == ()
     assert codes((FAT,), replace(FAT, log=noisy.log)) == ["log"]
+
+
+def test_what_may_have_been_said_before_is_not_new() -> None:
+    """Of a fat run that has said more than is kept the beginning is not known."""
+    trouble = replace(FAT, log=("cannot find the cache",))
+    assert codes(replace(FAT, log=("x",) * (LOG_KEPT - 1)), trouble) == ["log"]
+    assert codes(replace(FAT, log=("x",) * LOG_KEPT), trouble) == []
 
 
 HOSTILE = "\x1b]0;x\x07\x1b[31m\u202e[bold red]</p>\n\0" * 99
