@@ -72,7 +72,9 @@ def privileges(capture: Capture, uid: int | None, gid: int | None, more: Iterabl
 
 
 def ask(capture: Capture) -> None:
-    """Ask the image's files what `privileges` will, so that a stored capture has the answers."""
+    """Ask the image's files what the confinement is decided by, so that a stored capture has the answers."""
+    for file in ("/etc/passwd", "/etc/group"):
+        capture.contents.text(capture.tree.resolve(file).path)
     for run in _programs(capture):
         capture.contents.file_capabilities(run.binary)
 
