@@ -81,8 +81,8 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """One image and its runs: what the image is, what files it holds, what happened, what the files say, and what
-    came of the runs (none where a container was only watched)."""
+    """One image and its runs: what the image is, what files it holds, what happened, what the files say, and
+    what came of the runs (none where a container was only watched)."""
 
     image: Image
     tree: FileTree

@@ -1,4 +1,5 @@
-"""How a container is to be confined beyond its seccomp and AppArmor profiles, and what verifying found missing."""
+"""How a container is to be confined beyond its seccomp and AppArmor profiles, and what verifying found
+missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,11 @@ from slimtrace.facts.events import CallArguments
 
 # What is put on a container to verify it, each of which can be left out alone to find which one is at fault.
 MEASURES = ("seccomp", "capabilities", "no-new-privileges", "read-only")
+# What Docker gives to a container that asks for nothing (moby oci/caps/defaults.go).
+GIVEN = (
+    *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),
+    *("net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,13 @@ class Writable:
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped, as
-    capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the image's own is
-    right. `reasons` says for each measure (MEASURES), capability and writable path why it is so; `notes` are
-    sentences on what could not be confined, and what would help. `uid` and `gid` are the numbers of the user
-    that the container starts as, None where the image does not tell. `low_ports` are the ports below 1024 that
-    the program bound: Docker lets anyone have these (ip_unprivileged_port_start is 0 there), others do not."""
+    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped,
+    as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the
+    image's own is right. `reasons` says for each measure (MEASURES), capability and writable path why it is so;
+    `notes` are sentences on what could not be confined, and what would help. `uid` and `gid` are the numbers of
+    the user that the container starts as, None where the image does not tell. `low_ports` are the ports below
+    1024 that the program bound: Docker lets anyone have these (ip_unprivileged_port_start is 0 there), others
+    do not."""
 
     cap_add: tuple[str, ...] = ()
     no_new_privileges: bool = True

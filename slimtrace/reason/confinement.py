@@ -5,10 +5,10 @@ a read-only root, the user. Everything is learned from the run; docs/confinement
 from collections.abc import Collection
 
 from slimtrace.facts.capture import Capture
+from slimtrace.facts.confinement import GIVEN as DEFAULT
 from slimtrace.facts.confinement import MEASURES, Confinement, Repairs
 from slimtrace.facts.selection import Selection
 from slimtrace.reason import privileges, writes
-from slimtrace.reason.apparmor import CAPABILITIES as DEFAULT
 from slimtrace.reason.identity import identity
 
 SECCOMP, CAPABILITIES, NO_NEW_PRIVILEGES, READ_ONLY = MEASURES

@@ -16,6 +16,7 @@ from slimtrace.reason import scripts
 CONFIG = "the image's configuration"
 RUNTIME = "the container runtime"
 RULES = "the user's rules"
+TRIAL = "the trial of the slim image"
 START = "the container's start"
 ENTERED = "an exec into the container"
 

@@ -29,16 +29,19 @@ _FOR_CONTENT = frozenset(
         Why.ON_DEMAND,
         Why.CONFIGURED,
         Why.RULE,
+        Why.REPAIR,
     )
 )
 
 
-def grow(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
-    """The graph of everything that `capture` and `rules` give a reason to keep."""
+def grow(capture: Capture, rules: Rules | None = None, repairs: tuple[str, ...] = ()) -> ArtifactGraph:
+    """The graph of everything that `capture` and `rules` give a reason to keep, and of what a trial of the slim
+    image has missed: the paths `repairs`."""
     rules = rules or Rules()
     growth = _Growth(capture, Exclusion(capture.tree, rules))
     growth.place(evidence.claims(capture))
     growth.place(wishes.claims(capture, rules))
+    growth.place(wishes.repaired(capture, repairs))
     growth.link()
     if rules.keep is not Keep.EXACT:
         whole = (WholePackages(capture),) if rules.keep is Keep.PACKAGE else ()

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
+from slimtrace.facts.confinement import GIVEN as DEFAULT
 from slimtrace.facts.events import Exec, Origin, Phase
 from slimtrace.facts.tree import Kind
-from slimtrace.reason.apparmor import CAPABILITIES as DEFAULT
 from slimtrace.reason.evidence import strangers
 
 FIRST_FREE_PORT = 1024
