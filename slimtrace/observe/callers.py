@@ -53,8 +53,8 @@ def first(number: int, word: int, place: Place) -> First | None:
 
 @dataclass(slots=True)
 class Callers:
-    """The names of programs by their 24 bits, and by process and those what it had executed before. `executed` is told
-    of each execve, in the order of the records."""
+    """The names of programs by their 24 bits, and by process and those what it had executed before. `executed`
+    is told of each execve, in the order of the records."""
 
     names: dict[int, str] = field(default_factory=dict)
     before: dict[int, str] = field(default_factory=dict)
