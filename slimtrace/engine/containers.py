@@ -65,6 +65,11 @@ class Containers(Volumes):
                     ) from error
         return str(made["Id"])
 
+    def put(self, container: str, archive: bytes) -> None:
+        """Unpack a tar archive at the root of the container's files; what is there is replaced."""
+        with speaking(f"put files into the container {container[:12]}"):
+            self._api.put_archive(container, "/", archive)
+
     def start(self, container: str) -> None:
         """Raises START_FAILED with the runtime's own reason, such as an entrypoint that does not exist."""
         from docker.errors import APIError

@@ -8,6 +8,11 @@ from slimtrace.facts.events import CallArguments
 
 # What is put on a container to verify it, each of which can be left out alone to find which one is at fault.
 MEASURES = ("seccomp", "capabilities", "no-new-privileges", "read-only")
+# What Docker gives to a container that asks for nothing (moby oci/caps/defaults.go).
+GIVEN = (
+    *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),
+    *("net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,12 +138,14 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A place in the container, other than the root, where another file system is mounted: its kind and source
-    as proc(5) tells them in mountinfo, "" where they are not known."""
+    """A place in the container, other than the root, where another file system is mounted: its kind and source,
+    and as `root` the directory or file of it that is seen there (of a bind mount the host's path, or the end of
+    it), as proc(5) tells them in mountinfo, "" where they are not known."""
 
     path: str
     filesystem: str = ""
     source: str = ""
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)

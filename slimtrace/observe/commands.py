@@ -7,13 +7,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from slimtrace.engine import Engine, Launch
+from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.paths import printable
 from slimtrace.facts.runs import BODY_KEPT, Answer
 from slimtrace.observe.asked import Asked
 
-OUTPUT_LINES = 10_000  # of a command beside the container
 SAID = 400  # characters of a failed command's output that are shown, the last ones
 
 
@@ -49,39 +48,11 @@ def in_container(engine: Engine, container: str, command: str, seconds: float) -
     """A command of the user's inside the container, and its host pid (0 if unknown). Raises SlimtraceError
     (EXERCISE_FAILED) when it has not ended after `seconds`."""
     result = engine.exec(container, shlex.split(command), timeout=seconds)
-    return Asked(_answer(f"exec: {printable(command)}", result.exit_code, result.output)), result.pid
+    return executed(command, result.exit_code, result.output), result.pid
 
 
-def beside(launch: Launch, container: str, command: str) -> Launch:
-    """How a container is launched that runs a command as an exec in `container` would: as the same user, with
-    the same variables, in its network, among its processes, with its volumes."""
-    return Launch(
-        entrypoint=tuple(shlex.split(command)),
-        env=launch.env,
-        user=launch.user,
-        workdir=launch.workdir,
-        network=f"container:{container}",
-        volumes_from=(container,),
-        pid_mode=f"container:{container}",
-    )
-
-
-def aside(engine: Engine, image: str, launch: Launch, command: str, seconds: float) -> Asked:
-    """A command of the user's in a container of `image`, launched `beside` the one that it drives. Raises
-    SlimtraceError: EXERCISE_FAILED when it has not ended after `seconds`, START_FAILED."""
-    container = engine.create(image, launch)
-    try:
-        engine.start(container)
-        code = engine.wait(container, seconds)
-        if code is None:
-            raise SlimtraceError(
-                f"cannot wait longer for --exec {command!r}: {seconds:g} s are over",
-                "give the command an end",
-                Exit.EXERCISE_FAILED,
-            )
-        output = engine.logs(container, OUTPUT_LINES).encode()
-    finally:
-        engine.remove(container)
+def executed(command: str, code: int, output: bytes) -> Asked:
+    """What came of an --exec, wherever it ran."""
     return Asked(_answer(f"exec: {printable(command)}", code, output))
 
 

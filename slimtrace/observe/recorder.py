@@ -26,7 +26,7 @@ from slimtrace.facts.events import (
     process,
 )
 from slimtrace.facts.image import Image
-from slimtrace.facts.paths import join
+from slimtrace.facts.paths import join, parent
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.runs import Run
 from slimtrace.observe import calls, rings
@@ -34,10 +34,11 @@ from slimtrace.observe.attach import Target, cgroup_id, directories, held, proce
 from slimtrace.observe.callers import Callers
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
+from slimtrace.observe.news import News
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.probes import Probes
 from slimtrace.observe.programs import Rings
-from slimtrace.observe.run import Drive, News, enter_pressed
+from slimtrace.observe.run import Drive, enter_pressed
 from slimtrace.reason.report import Probe
 
 NEWEST = 10
@@ -124,6 +125,8 @@ class Recorder:
                 case FileUse():
                     self._uses.append(record)
                     self._news(record.resolved or record.asked)
+                    if record.call == "bind" and not record.error:
+                        self._told.bound.add(parent(join(record.base, record.asked)))
                 case Exec():
                     self._execs.append(record)
                     self._parents.setdefault(record.pid, record.parent)

@@ -1,7 +1,6 @@
 """The container while it runs: what it is asked, and what becomes of it."""
 
 import queue
-import re
 import select
 import sys
 import time
@@ -16,12 +15,14 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
 from slimtrace.facts.events import Doubt, Listen, Mount, Origin
 from slimtrace.facts.image import Image
-from slimtrace.facts.paths import printable
+from slimtrace.facts.paths import below, printable
 from slimtrace.facts.runs import EPHEMERAL, LOG_KEPT, Answer, Run, Start
-from slimtrace.observe import commands, exercise
+from slimtrace.observe import aside, commands, exercise
 from slimtrace.observe.asked import Asked
 from slimtrace.observe.footprint import measure_exec
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, mounted
+from slimtrace.observe.news import News
+from slimtrace.observe.output import kept_lines
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.reason.report import Probe
 
@@ -30,25 +31,6 @@ LOOK_SECONDS = 1.0  # between two looks at the container itself
 HEALTH_SECONDS = 60.0  # for the image's HEALTHCHECK
 LOG_LINES = 12
 LOG_WIDTH = 200
-LINE_KEPT = 1000  # characters of a line of output in a capture
-# ECMA-48: control sequences (colours), and xterm's operating system commands (titles)
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
-
-
-class News:
-    """What the reading thread tells the thread that drives the container."""
-
-    def __init__(self) -> None:
-        self.signals: queue.SimpleQueue[Listen | wire.Exit] = queue.SimpleQueue()
-        self._last = time.monotonic()
-
-    def touch(self) -> None:
-        """Something was seen that had not been seen before."""
-        self._last = time.monotonic()
-
-    def quiet_seconds(self) -> float:
-        """Since then."""
-        return time.monotonic() - self._last
 
 
 class Drive:
@@ -246,12 +228,21 @@ class Drive:
 
     def _execute(self, command: str, seconds: float) -> None:
         if self._plan.aside:
-            launch = commands.beside(self._plan.launch, self._container, command)
-            asked = commands.aside(self._engine, self._plan.aside, launch, command, seconds)
+            image, launch = self._plan.aside, self._plan.launch
+            asked = aside.run(
+                self._engine, image, self._container, launch, command, seconds, self._own_directories()
+            )
         else:
             asked, pid = commands.in_container(self._engine, self._container, command, seconds)
             self.own_execs += [pid] if pid else []
         self._commanded("--exec", command, asked)
+
+    def _own_directories(self) -> set[str]:
+        """Those that a container beside it does not see by sharing its volumes: tmpfs, and where it has bound
+        UNIX sockets."""
+        volumes = self._engine.mounts(self._container)
+        found = {aside.real(self._pid, path) for path in (*self._plan.launch.tmpfs, *self._news.bound)}
+        return {path for path in found if not any(below(path, volume) for volume in volumes)}
 
     def _commanded(self, option: str, command: str, asked: Asked) -> None:
         if not self._plan.tolerant:
@@ -335,12 +326,6 @@ class Drive:
     def _logs(self) -> tuple[str, ...]:
         lines = self._engine.logs(self._container, LOG_LINES).strip().splitlines()
         return tuple(line[:LOG_WIDTH] for line in lines)
-
-
-def kept_lines(output: str) -> tuple[str, ...]:
-    """The last lines of a container's output as a capture keeps them: without colours, printable, and cut."""
-    lines = [_ESCAPES.sub("", line.rstrip("\r"))[:LINE_KEPT] for line in output.rstrip("\n").split("\n")]
-    return tuple(printable(line) for line in lines[-LOG_KEPT:]) if output else ()
 
 
 def enter_pressed(stream: IO[str]) -> bool:

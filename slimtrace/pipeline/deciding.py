@@ -57,7 +57,7 @@ def profiles(proposal: Proposal, image: str, folder: Path) -> dict[str, str]:
     return {
         "seccomp.json": seccomp.to_text(proposal.seccomp),
         "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(capture, repairs)),
-        "apparmor.profile": apparmor.profile(name, capture, proposal.selection),
+        "apparmor.profile": apparmor.profile(name, capture, proposal.selection, confinement, repairs),
         "selinux.cil": selinux.policy(
             selinux.policy_name(capture.image), capture, proposal.selection, confinement
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimtrace import codec, signals
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.facts.confinement import Confinement
+from slimtrace.facts.confinement import GIVEN, Confinement
 from slimtrace.facts.paths import printable
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.observe.rootfs import Rootfs
@@ -18,7 +18,6 @@ from slimtrace.pipeline.proving import beyond
 from slimtrace.pipeline.request import Request, default_folder
 from slimtrace.pipeline.trying import Trials, lacking
 from slimtrace.present.live import Screen
-from slimtrace.reason.apparmor import CAPABILITIES as GIVEN
 from slimtrace.reason.report import Comparison
 
 LIMIT = 1 << 22  # bytes of a profile

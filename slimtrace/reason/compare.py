@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from slimtrace.facts.paths import printable
-from slimtrace.facts.runs import BODY_KEPT, EPHEMERAL, Answer, Difference, Run
+from slimtrace.facts.runs import BODY_KEPT, EPHEMERAL, LOG_KEPT, Answer, Difference, Run
 from slimtrace.reason.likeness import unlike
 from slimtrace.reason.normalise import normalise
 
@@ -34,6 +34,7 @@ TROUBLE = (
     "panic",
 )
 _PORT = re.compile(r"(?:GET|redis|tcp) .*\bport (\d{1,5})\b")
+_NUMBER = re.compile(r"\d+")
 DEATH = 128  # an exit code above it is a signal's
 
 
@@ -51,7 +52,7 @@ def compare(fat: Run | tuple[Run, ...], slim: Run, tolerance: float = 0.0) -> tu
     runs = (fat,) if isinstance(fat, Run) else fat
     told: dict[tuple[str, str], list[Difference | None]] = {}
     for run in runs:
-        for verdict in _verdicts(run, slim, tolerance):
+        for verdict in (*_verdicts(run, slim, tolerance), *_missing_alike(run, runs, slim)):
             told.setdefault(verdict.key, []).append(verdict.difference)
     told |= {verdict.key: [verdict.difference] for verdict in _log(runs, slim)}
     # of those that differ from all, the difference from the first
@@ -76,6 +77,15 @@ def _verdicts(fat: Run, slim: Run, tolerance: float) -> Iterator[Verdict]:
             yield _differs("answer", target, f"{_short(target)} was answered, and got no answer")
 
 
+def _missing_alike(fat: Run, runs: Iterable[Run], slim: Run) -> Iterator[Verdict]:
+    """What other fat runs had, and this one as little as the slim one."""
+    for run in runs:
+        for port in {*run.ports} - {*fat.ports, *slim.ports}:
+            yield _same("port", str(port))
+        for target in _by_target(run).keys() - _by_target(fat).keys() - _by_target(slim).keys():
+            yield _same("answer", target)
+
+
 def _differs(code: str, target: str, text: str) -> Verdict:
     sentence = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     return Verdict((code, target), Difference(code, sentence, printable(target)[:LONGEST]))
@@ -98,7 +108,7 @@ def _ends(fat: Run, slim: Run) -> Iterator[Verdict]:
         return
     yield _same("start")
     if fat.exit_code != slim.exit_code:
-        yield _differs("exit", "", f"{_end(slim)}, expected was that {_end(fat)}")
+        yield _differs("exit", "", f"{_end(slim)}, and the fat one {_end(fat).removeprefix('it ')}")
         return
     yield _same("exit")
     if fat.stop_code is None or slim.stop_code is None:
@@ -198,9 +208,8 @@ def _other(target: str, fat: Answer, slim: Answer) -> Iterator[Verdict]:
     """A server that speaks no HTTP: what it says to a PING, or that it says something at all."""
     if fat.ok and (not slim.ok or fat.body != slim.body):
         came = _short(slim.body.strip()) or _short(slim.detail) or "nothing"
-        yield _differs(
-            "answer", target, f"{_short(target)} was answered with {came} instead of {_short(fat.body)}"
-        )
+        expected = _short(fat.body.strip()) or "something"
+        yield _differs("answer", target, f"{_short(target)} was answered with {came} instead of {expected}")
     else:
         yield _same("answer", target)
 
@@ -256,14 +265,21 @@ def _read(body: str) -> str:
     return body.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-def _log(runs: Iterable[Run], slim: Run) -> Iterator[Verdict]:
-    """Lines of a kind that no fat run has printed, and that tell of trouble."""
-    known = {normalise(line, run.names).strip() for run in runs for line in run.log}
+def _log(runs: tuple[Run, ...], slim: Run) -> Iterator[Verdict]:
+    """Lines of a kind that no fat run has printed, and that tell of trouble. Where a fat run has printed more
+    than was kept nobody can say."""
+    if any(len(run.log) >= LOG_KEPT for run in runs):
+        return
+    known = {_line_kind(line, run) for run in runs for line in run.log}
     for line in slim.log:
-        kind = normalise(line, slim.names).strip()
+        kind = _line_kind(line, slim)
         if kind not in known and any(word in kind.lower() for word in TROUBLE):
             known.add(kind)
-            yield _differs("log", kind, f"its output has a line that is new: {_short(line.strip())}")
+            yield _differs("log", _short(kind), f"its output has a line that is new: {_short(line.strip())}")
+
+
+def _line_kind(line: str, run: Run) -> str:
+    return _NUMBER.sub("<n>", normalise(line, run.names)).strip()
 
 
 __all__ = ["compare"]

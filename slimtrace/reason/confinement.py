@@ -5,10 +5,10 @@ a read-only root, the user. Everything is learned from the run; docs/confinement
 from collections.abc import Collection
 
 from slimtrace.facts.capture import Capture
+from slimtrace.facts.confinement import GIVEN as DEFAULT
 from slimtrace.facts.confinement import MEASURES, Confinement, Repairs
 from slimtrace.facts.selection import Selection
 from slimtrace.reason import privileges, writes
-from slimtrace.reason.apparmor import CAPABILITIES as DEFAULT
 from slimtrace.reason.identity import identity
 
 SECCOMP, CAPABILITIES, NO_NEW_PRIVILEGES, READ_ONLY = MEASURES
@@ -27,9 +27,7 @@ def confinement(
     places = writes.places(capture, selection, (uid, gid), repairs.writable)
     reasons = {
         SECCOMP: "only the system calls of the profile",
-        CAPABILITIES: "only what was granted in the run"
-        if found.capabilities
-        else "none was needed in the run",
+        CAPABILITIES: "only what the run needed" if found.capabilities else "the run needed none",
         NO_NEW_PRIVILEGES: found.gained or "no program that was executed gains privileges by that",
         READ_ONLY: places.reason,
     }
@@ -40,9 +38,7 @@ def confinement(
         capabilities = dict.fromkeys(sorted(DEFAULT), "Docker gives it by default")
     notes = list(found.notes)
     if found.gained and NO_NEW_PRIVILEGES not in without:
-        notes.append(
-            f"no-new-privileges is not possible: {found.gained}; start the container as that user instead"
-        )
+        notes.append(f"no-new-privileges is not possible: {found.gained}")
     if READ_ONLY not in without:
         notes += places.notes
     return Confinement(

@@ -25,8 +25,9 @@ def kubernetes(
     """A manifest of a Pod with one container. `seccomp_file` is the profile's file, `apparmor_name` what the
     loaded profile is called; "" leaves either out. `copier` is the image that fills volumes, which must have
     cp and the files; by default `image`."""
-    profile = f"{FOLDER}/{PurePosixPath(seccomp_file).name}" if seccomp_file else ""
     name = service_name(image)
+    source = PurePosixPath(seccomp_file).name
+    profile = f"{FOLDER}/{name}.json" if source else ""
     mounts = [(f"writable-{number}", place) for number, place in enumerate(confinement.writable)]
     filled = [(volume, place) for volume, place in mounts if place.volume]
     spec = {
@@ -46,13 +47,17 @@ def kubernetes(
         ],
     }
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-    return yamltext.document(manifest, _comments(confinement, profile, apparmor_name, bool(filled)))
+    return yamltext.document(manifest, _comments(confinement, source, profile, apparmor_name, bool(filled)))
 
 
-def _comments(confinement: Confinement, profile: str, apparmor_name: str, filled: bool) -> Iterator[str]:
+def _comments(
+    confinement: Confinement, source: str, profile: str, apparmor_name: str, filled: bool
+) -> Iterator[str]:
     yield "Made by slimtrace."
+    if confinement.user and confinement.uid is None:
+        yield f"The number of the user {confinement.user} is not known: say it as runAsUser."
     if profile:
-        yield f"On each node, the seccomp profile is to be seccomp/{profile} below the kubelet's root directory."
+        yield f"On each node, {source} is to be seccomp/{profile} in the kubelet's root directory."
     if apparmor_name:
         yield "On each node, the AppArmor profile is to be loaded (Kubernetes 1.30 and later)."
     if filled:
@@ -82,16 +87,17 @@ def _of_container(confinement: Confinement, profile: str, apparmor_name: str) ->
 
 
 def _user(confinement: Confinement) -> dict[str, Any]:
-    """In numbers: the kubelet cannot tell of a name whether it is root's."""
-    if not confinement.uid:
+    """In numbers: the kubelet cannot tell of a name whether it is root's. The image's own root goes without
+    saying."""
+    if confinement.uid is None or (confinement.uid == 0 and not confinement.user):
         return {}
     group = {} if confinement.gid is None else {"runAsGroup": confinement.gid}
-    return {"runAsNonRoot": True, "runAsUser": confinement.uid, **group}
+    return {"runAsNonRoot": confinement.uid != 0, "runAsUser": confinement.uid, **group}
 
 
 def _filling(image: str, confinement: Confinement, volume: str, place: Writable) -> dict[str, Any]:
-    """An init container that copies what the image has in a place into the volume that goes there. One that is
-    not root cannot give the volume's top another owner or time; it may write there all the same."""
+    """An init container that copies what the image has in a place into the volume that goes there. One that
+    is not root cannot give the volume's top another owner or time; it may write there all the same."""
     root = confinement.uid == 0
     return {
         "name": f"fill-{volume}",

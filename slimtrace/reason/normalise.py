@@ -45,7 +45,7 @@ _KINDS = rf"""
 | (?i:(?P<spoken> \bport\ ?[=:\#]?\ ? ) (?P<ephemeral> \d{{5}} ) \b )
 """
 _VARYING = re.compile(_KINDS, re.VERBOSE)
-_SWITCHES = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[a-z0-9])|(?<=[0-9])(?=[a-zA-Z])")
+_SWITCHES = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[a-zA-Z])")
 _ROUNDS = 4  # what is left out may leave a neighbour that stands alone now
 _PRIVILEGED = 1024
 
@@ -95,7 +95,7 @@ def _kind(found: re.Match[str]) -> str:
 
 def _is_random(word: str) -> bool:
     """Whether letters and digits alternate as they do in no name or path: of 16 random characters of base64
-    some ten follow one of another kind."""
+    some eight follow one of another kind. A small letter after a capital is no sign: names are written so."""
     return len(_SWITCHES.findall(word)) >= len(word) / 5
 
 

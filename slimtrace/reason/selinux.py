@@ -2,8 +2,8 @@
 
 The container gets a type of its own, NAME.process, that inherits what every container needs from the block
 `container` of udica's template base_container.cil (the package container-selinux has it), and is given of the
-rest what the trace saw: capabilities, sockets by class, ports by their types. What a policy cannot say, as all
-files of an image have one label, says docs/selinux.md.
+rest what the trace saw: capabilities, sockets by class, ports by their types, directories of the host. What a
+policy cannot say, as all files of an image have one label, says docs/selinux.md.
 
 Sources: the CIL reference guide (github.com/SELinuxProject/selinux, secilc/docs) for the language; the kernel's
 security/selinux/hooks.c for what is asked of the policy.
@@ -19,6 +19,7 @@ from slimtrace.facts.confinement import Confinement
 from slimtrace.facts.events import CAPABILITIES
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Selection
+from slimtrace.reason import selinuxmounts
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.selinuxports import types
 from slimtrace.reason.selinuxsockets import COMMON, CONNECTING, INET, permissions, socket_class
@@ -27,6 +28,8 @@ TEMPLATES = "/usr/share/udica/templates"  # where udica and container-selinux in
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _PLAIN = re.compile(r"[A-Za-z0-9]{1,40}")
 _SECOND_CLASS = 32  # capability numbers from here on are of the class capability2 (CAP_TO_INDEX)
+# No container's, says every policy (neverallow), and container-selinux's boolean virt_sandbox_use_all_caps.
+_NEVER = frozenset(("sys_module", "mac_override", "mac_admin"))
 _DNS = 53
 
 _HEAD = """\
@@ -57,17 +60,25 @@ def policy(name: str, capture: Capture, selection: Selection, confinement: Confi
     del selection
     lines = [
         "(blockinherit container)",
+        *(f"(blockinherit {block})" for block in selinuxmounts.blocks(capture)),
         *_capabilities(confinement),
-        *_sockets(capture),
+        *_sockets(capture, "net_admin" in confinement.cap_add),
+        *(f"; {note}" for note in selinuxmounts.notes(capture)),
     ]
-    head = _HEAD.format(name=name, files=f"{TEMPLATES}/base_container.cil")
+    head = _HEAD.format(name=name, files=" ".join(templates(capture)))
     return head + f"(block {name}\n" + "".join(f"    {line}\n" for line in lines) + ")\n"
+
+
+def templates(capture: Capture) -> tuple[str, ...]:
+    """The files of udica's that the policy needs, and semodule is to be given with it; sorted."""
+    blocks = {block.replace("_rw_", "_") for block in selinuxmounts.blocks(capture)}
+    return tuple(f"{TEMPLATES}/{name}.cil" for name in sorted({"base_container", *blocks}))
 
 
 def _capabilities(confinement: Confinement) -> Iterator[str]:
     """What is left after ``--cap-drop ALL``, for the machine's own user namespace and for others (rootless
     podman, userns-remap), for which the kernel asks by classes of their own (hooks.c, cred_has_capability)."""
-    left = [each for each in CAPABILITIES if each in confinement.cap_add]
+    left = [each for each in CAPABILITIES if each in confinement.cap_add and each not in _NEVER]
     first = [each for each in left if CAPABILITIES.index(each) < _SECOND_CLASS]
     for kind in ("capability", "cap_userns"):
         if first:
@@ -76,14 +87,16 @@ def _capabilities(confinement: Confinement) -> Iterator[str]:
     for each in left[len(first) :]:
         for kind in ("capability2", "cap2_userns"):
             yield _optional(f"{kind}_{each}", _allow("process", kind, (each,)))
+    for each in sorted(_NEVER & set(confinement.cap_add)):
+        yield f"; {each} is used too, and no policy allows it to a container"
 
 
-def _sockets(capture: Capture) -> Iterator[str]:
+def _sockets(capture: Capture, administers: bool) -> Iterator[str]:
     """What is done with the sockets that were seen, by class, and the ports, by type. A name that not every
     policy has stands in an optional block: without it the rule is left out, not the module refused."""
     used = _used(capture)
     for kind in sorted(used.classes):
-        own = [_allow("process", kind, permissions(kind, used.listens))]
+        own = [_allow("process", kind, permissions(kind, used.listens, administers))]
         if kind in INET:
             own.append(_allow("node_t", kind, ("node_bind",)))
         yield from own if kind in COMMON else (_optional(kind, *own),)
@@ -114,6 +127,8 @@ def _used(capture: Capture) -> _Used:
     for socket in trace.sockets:
         # One that the kernel could not make needs nothing; a call that failed is made again by another run.
         if stranger(socket.pid, socket.origin) or (socket.error and socket.call in ("socket", "socketpair")):
+            continue
+        if socket.family == "unspec":  # the address of a connect(2) that takes back the one before
             continue
         kind = socket_class(socket.family, socket.kind, socket.protocol)
         used.classes.add(kind)

@@ -73,9 +73,10 @@ def _inet(kind: str, protocol: int) -> str:
     return "dccp_socket" if kind == "dccp" else "rawip_socket"
 
 
-def permissions(kind: str, listens: bool) -> tuple[str, ...]:
+def permissions(kind: str, listens: bool, administers: bool) -> tuple[str, ...]:
     """What is done with a socket of the class `kind` by whoever uses one; `listens` says that a TCP socket
-    waited for others to connect. UNIX sockets are the container's processes' among themselves."""
+    waited for others to connect, `administers` that there is the capability to change what netlink tells. UNIX
+    sockets are the container's processes' among themselves."""
     found = [*_ANY]
     if kind not in _WAITING_SHOWS or (kind == "tcp_socket" and listens):
         found += ["accept", "listen"]
@@ -84,5 +85,5 @@ def permissions(kind: str, listens: bool) -> tuple[str, ...]:
     if kind in ("unix_dgram_socket", "unix_stream_socket"):
         found.append("sendto")
     if kind in ("netlink_route_socket", "netlink_tcpdiag_socket", "netlink_xfrm_socket"):
-        found.append("nlmsg_read")
+        found += ["nlmsg_read", "nlmsg_write"] if administers else ["nlmsg_read"]
     return tuple(sorted(found))

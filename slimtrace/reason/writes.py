@@ -16,13 +16,14 @@ from slimtrace.facts.events import FileUse, Use
 from slimtrace.facts.selection import Selection, Why
 from slimtrace.facts.tree import FileTree, Kind
 from slimtrace.reason.evidence import ON_LINKS, strangers
+from slimtrace.reason.passing import masked
 
 MAX_PLACES = 32  # directories; a container that writes in more is not confined by a list of them
 # Writable, these would give away what a read-only root is for: programs, libraries, the system's configuration.
 _BROAD = """
-/ /bin /boot /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /sbin /srv /usr /usr/bin /usr/lib
-/usr/lib32 /usr/lib64 /usr/libexec /usr/libx32 /usr/local /usr/local/bin /usr/local/lib /usr/local/sbin /usr/sbin /usr/share
-/var /var/lib
+/ /bin /boot /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /sbin /srv /usr /usr/bin
+/usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/libx32 /usr/local /usr/local/bin /usr/local/lib
+/usr/local/sbin /usr/sbin /usr/share /var /var/lib
 """
 BROAD = frozenset(_BROAD.split())
 # What does not outlast a restart, by hier(7), and directories that are named so.
@@ -85,6 +86,9 @@ def places(
         _need(tree, path, call, program, seen)
     for path in more:
         _repair(tree, paths.clean(path), elsewhere, seen)
+    for path in seen.made & BROAD - tree.entries.keys():
+        if not any(paths.below(place, path) for place in seen.needed):
+            seen.unfit[path] = "nothing below it can be made writable in its stead"
     for path in [path for path in seen.needed if not _mountable(path)]:
         seen.unfit[path] = "its name cannot be written in an option of docker run"
     notes = list(_notes(capture, seen))
@@ -110,7 +114,12 @@ def places(
 def _mounted(capture: Capture) -> tuple[str, ...]:
     """Where something else than the image's files is mounted."""
     mounts = (mount.path for mount in capture.trace.mounts if mount.path != "/")
-    return tuple(sorted({*_ENGINES, *mounts, *map(paths.clean, capture.image.volumes)}))
+    return tuple(sorted({*_ENGINES, *mounts, *_volumes(capture)}))
+
+
+def _volumes(capture: Capture) -> Iterator[str]:
+    """Where the image's volumes are mounted: the engine follows links on the way there."""
+    return (capture.tree.resolve(volume).path for volume in capture.image.volumes)
 
 
 def _written(capture: Capture, elsewhere: Collection[str]) -> Iterator[tuple[str, FileUse]]:
@@ -152,8 +161,11 @@ def _need(tree: FileTree, path: str, call: str, program: str, seen: _Seen) -> No
     if anchor in BROAD:
         # Of what the program makes in such a place the topmost directory can be there before: mkdir -p and its
         # like are content with EEXIST, which comes before EROFS (fs/namei.c, filename_create).
-        top = next((above for above in (path, *paths.parents(path)) if paths.parent(above) == anchor), path)
-        if itself or top in seen.taken or (top == path and top not in seen.made):
+        way = (*reversed(tuple(paths.parents(path))), path)
+        top = next((each for each in way if each not in BROAD), path)
+        if path in BROAD and path in seen.made and path not in seen.taken:
+            return  # a directory on the way to what is made in it
+        if itself or top in BROAD or top in seen.taken or (top == path and top not in seen.made):
             seen.unfit.setdefault(path, f"{anchor} holds what must not be written")
             return
         anchor = top
@@ -170,7 +182,7 @@ def _existing(tree: FileTree, directory: str) -> str:
 def _repair(tree: FileTree, path: str, elsewhere: Collection[str], seen: _Seen) -> None:
     end = tree.resolve(path)
     directory = end.path if end.entry is None or end.entry.kind is Kind.DIR else paths.parent(end.path)
-    if _within(directory, elsewhere):
+    if _within(directory, elsewhere) or paths.name(directory) == _BYTECODE:
         return
     if directory in BROAD:
         seen.unfit.setdefault(path, f"{directory} holds what must not be written")
@@ -237,8 +249,9 @@ def _holds(tree: FileTree, selection: Selection, path: str, seen: _Seen, elsewhe
 def _reason(path: str, written: list[tuple[str, str]], tree: FileTree) -> str:
     if not written:
         return "repair: the slim image could not write there when it was tried"
-    # Names that the image has, and short ones, are the least likely to be made up anew in every run.
-    name, program = min(written, key=lambda each: (each[0] not in tree, len(each[0]), each))
+    # The same in every run: names of the image before others, and these without what is made up each time.
+    told = {(name not in tree, name if name in tree else masked(name), program) for name, program in written}
+    _, name, program = min(told, key=lambda each: (each[0], "…" in each[1], len(each[1]), each))
     who = paths.printable(program) or "the container"
     return f"{who} writes {paths.printable(name)}" if name != path else f"{who} changes it"
 
@@ -255,7 +268,7 @@ def _notes(capture: Capture, seen: _Seen) -> Iterator[str]:
             f"Python wrote compiled modules ({paths.printable(seen.bytecode)}), which it does without under a "
             "read-only root; compile them when the image is built"
         )
-    own = (*_ENGINES, *map(paths.clean, capture.image.volumes))
+    own = (*_ENGINES, *_volumes(capture))
     for mount in sorted({mount.path for mount in capture.trace.mounts if mount.path != "/"}):
         if not _within(mount, own):
             yield f"{paths.printable(mount)} was mounted in the run: it is to be mounted again"

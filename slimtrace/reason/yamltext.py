@@ -1,6 +1,7 @@
 """YAML for people to read, of mappings, lists and scalars (yaml.org/spec/1.2.2).
 
-Every string is quoted, so that none can pass for a number, a boolean or a new line; keys are our own words.
+Every string is quoted, so that none can pass for a number, a boolean or a new line, and so is a key that could.
+Lists hold scalars and mappings.
 """
 
 import re
@@ -10,6 +11,9 @@ from typing import Any
 from slimtrace.facts import paths
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_NO_KEYS = frozenset(
+    ("false", "n", "no", "null", "off", "on", "true", "y", "yes")
+)  # what YAML 1.1 has for them
 
 
 def document(value: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
@@ -37,7 +41,7 @@ def _escaped(char: str) -> str:
 
 def _mapping(value: Mapping[str, Any], indent: str) -> Iterator[str]:
     for key, item in value.items():
-        if not _KEY.fullmatch(key):
+        if not _KEY.fullmatch(key) or key.lower() in _NO_KEYS:
             key = quoted(key)
         if isinstance(item, Mapping | list | tuple):
             if item:

@@ -50,8 +50,8 @@ def use(what: Use, path: str, **more: Any) -> FileUse:
         (read("/proc/1/task/9/comm", foreign=True), '"/proc/@{slimtrace_pid}/task/@{slimtrace_pid}/comm" r,'),
         (read("/proc/sys/kernel/x", foreign=True), '"/proc/sys/kernel/x" r,'),
         (use(Use.WRITE, "/tmp/x1", resolved="/tmp/x1"), '"/tmp/{,**}" rwkl,'),
-        (use(Use.WRITE, "/x1", resolved="/x1"), '"/x1" wk,'),
-        (use(Use.CHANGE, "/desk/l", call="link"), '"/desk/l" wkl,'),
+        (use(Use.WRITE, "/x1", resolved="/x1"), '"/x1" rwk,'),
+        (use(Use.CHANGE, "/desk/l", call="link"), '"/desk/l" rwkl,'),
         (read('/odd/a b"[*]\n'), None),
     ],
 )
@@ -81,7 +81,7 @@ def test_programs_run_under_the_same_profile() -> None:
     ("reference", "name"),
     [
         ("my/app:1.2", "slimtrace-my-app-1.2"),
-        ("reg.io:5000/a_b@sha256:00", "slimtrace-reg.io-5000-a-b-sha256-00"),
+        ("reg.io:5000/a_b@sha256:00", "slimtrace-reg.io-5000-a_b-sha256-00"),
         ('"} profile x {', "slimtrace-profile-x"),
         ("", "slimtrace-abc"),
     ],
