@@ -40,7 +40,12 @@ def base() -> Path:
 def _fetch(ready: Path) -> None:
     state = ready.with_name("apt")
     state.mkdir()
-    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", PACKAGE, cwd=state)
+    download = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", PACKAGE)
+    try:
+        _run(*download, cwd=state)
+    except subprocess.CalledProcessError:  # apt's lists are old, or not there
+        _run("apt-get", "-qq", "update")
+        _run(*download, cwd=state)
     (package,) = state.glob("*.deb")
     _run("dpkg-deb", "-x", str(package), "unpacked", cwd=state)
     (module,) = state.glob("unpacked/usr/share/selinux/default/base.pp*")

@@ -1,7 +1,7 @@
 """The container engine, spoken to through its API. The only place that knows docker-py.
 
 Whatever is created here is removed here: every container carries its owner in a label, leaving the Engine
-removes this process's containers, and `sweep` removes those of processes that are gone.
+removes this process's containers and volumes, and `sweep` removes those of processes that are gone.
 """
 
 from types import TracebackType
@@ -16,8 +16,8 @@ from slimtrace.errors import SlimtraceError
 
 
 class Engine(Containers):
-    """A connection to the engine. As a context manager it takes this process's containers down at the end,
-    whichever way the end came about.
+    """A connection to the engine. As a context manager it takes this process's containers and volumes down at
+    the end, whichever way the end came about.
 
     Every method raises SlimtraceError: Exit.ENGINE when the engine refuses or does not answer, NO_SPACE
     when its disk is full, and what the method names.
@@ -44,6 +44,7 @@ class Engine(Containers):
         try:
             with signals.deferred():
                 self._remove_all(lambda name: name == owner.current())
+                self._remove_volumes(lambda name: name == owner.current())
         except SlimtraceError:
             if error is None:  # the first failure is the one to tell
                 raise

@@ -5,13 +5,14 @@ process executed before an execve is known here from the order of the records.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slimtrace.facts.events import MAX_VALUES, Abi, CallArguments, FirstCall, Origin, Phase, process
 from slimtrace.observe import calls, rings
 
 # bpf/calls.h: rows by ABI, origin and phase; the same again for refused calls; io_uring's by origin and phase
 CALL_ROWS, RING_ROWS = 18, 36
+PROGRAM_BITS = 24  # bpf/scope.h
 MORE = 2  # bit of a call's byte in `called`: there were more values than could be noted
 
 Place = tuple[Phase, Origin, Abi]
@@ -50,18 +51,19 @@ def first(number: int, word: int, place: Place) -> First | None:
     return First(name, word >> 32, word & 0xFFFF_FFFF, place) if name and word else None
 
 
+@dataclass(slots=True)
 class Callers:
-    """The names of programs. `executed` is told of each execve, in the order of the records."""
+    """The names of programs by their 24 bits, and by process and those what it had executed before. `executed`
+    is told of each execve, in the order of the records."""
 
-    def __init__(self) -> None:
-        self._names: dict[int, str] = {}
-        self._before: dict[tuple[int, int], str] = {}
+    names: dict[int, str] = field(default_factory=dict)
+    before: dict[int, str] = field(default_factory=dict)
 
     def executed(self, pid: int, program: int, name: str, before: str) -> None:
         """The process `pid` executed `name`, whose 24 bits are `program`; it had executed `before` ("":
         none)."""
-        self._names.setdefault(program, name)
-        self._before.setdefault((pid, program), before)
+        self.names.setdefault(program, name)
+        self.before.setdefault(_key(pid, program), before)
 
     def first_calls(
         self, firsts: Iterable[First], run: int, held: Mapping[int, str], parents: Mapping[int, int]
@@ -71,14 +73,18 @@ class Callers:
         found = []
         for each in firsts:
             pid = process(run, each.pid)
-            name = self._names.get(each.program, "")
+            name = self.names.get(each.program, "")
             if each.call in ("execve", "execveat") and each.program:
                 # it came back in the next program
-                name = self._before.get((pid, each.program), "")
+                name = self.before.get(_key(pid, each.program), "")
             elif not each.program and each.place[0] is Phase.APP:
                 name = _held(pid, held, parents)
             found.append(FirstCall(each.call, name, pid, *each.place))
         return tuple(found)
+
+
+def _key(pid: int, program: int) -> int:
+    return pid << PROGRAM_BITS | program
 
 
 def _held(pid: int, held: Mapping[int, str], parents: Mapping[int, int]) -> str:

@@ -19,6 +19,7 @@ from slimtrace.facts.paths import below, printable
 from slimtrace.facts.runs import EPHEMERAL, LOG_KEPT, Answer, Run, Start
 from slimtrace.observe import aside, commands, exercise
 from slimtrace.observe.asked import Asked
+from slimtrace.observe.footprint import measure_exec
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, mounted
 from slimtrace.observe.news import News
 from slimtrace.observe.output import kept_lines
@@ -288,6 +289,8 @@ class Drive:
                 ports = ", ".join(map(str, sorted(missing)))
                 self.doubts.append(Doubt("port-silent", f"it ended before it listened on port {ports}"))
             return self._came_of_it(exit_code=code)
+        if not self._plan.tolerant and not self._image.healthcheck_command:
+            measure_exec(self._engine, self._container)
         begun = time.monotonic()
         self._engine.stop(self._container, self._plan.stop_seconds)
         taken = time.monotonic() - begun

@@ -18,7 +18,7 @@ from slimtrace.pipeline.request import Bench, Request
 from slimtrace.pipeline.trying import Attempt, Trials, lacking, shown, told
 from slimtrace.present.live import Screen
 from slimtrace.reason import confinement as confining
-from slimtrace.reason.diagnosis import Diagnosis
+from slimtrace.reason.diagnosis import Diagnosis, used
 from slimtrace.reason.report import Trial
 
 LOG_SHOWN = 12  # lines of what the container said last
@@ -76,8 +76,22 @@ class Prover:
                 image = self._make(better)
             proposal = better
         if not attempt.differences:
-            return self._proof(proposal, image, rounds)
+            return self._proof(*self._leaner(proposal, image, attempt), rounds)
         return self._find_out(proposal, image, diagnosis, rounds)
+
+    def _leaner(self, proposal: Proposal, image: Image, attempt: Attempt) -> tuple[Proposal, Image]:
+        """The proposal without the repairs that were of no use in the end, if it does without them."""
+        repairs = used(self._capture, proposal.repairs, attempt.traces)
+        if repairs == proposal.repairs:
+            return proposal, image
+        leaner = propose(self._capture, self._request, repairs)
+        made = self._make(leaner)
+        measures = measures_of(leaner, self._request)
+        again = self._trials.attempt(made, measures)
+        needs = self._trials.diagnose(again, leaner.selection, measures).repairs
+        if again.differences or replace(needs, writable=()) != Repairs():
+            return proposal, self._make(proposal)
+        return leaner, made
 
     def _find_out(self, proposal: Proposal, image: Image, diagnosis: Diagnosis, rounds: int) -> Proof:
         """It differs, and nothing that was seen is left to repair: by chance, for its confinement, because the

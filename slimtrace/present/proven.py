@@ -14,7 +14,9 @@ SHOWN = 12  # pieces, or differences
 
 def confined(report: Report) -> list[Row]:
     """How the container is confined, a line a measure."""
-    calls = f"{report.calls} system calls, {report.calls_denied} of Docker's {report.calls_default} denied"
+    calls = f"{report.calls} system calls"
+    if report.calls_default:
+        calls += f", {report.calls_denied} of Docker's {report.calls_default} denied"
     rows = [row("seccomp", calls)]
     confinement = report.confinement
     if confinement is None:
@@ -48,7 +50,7 @@ def tried(trial: Trial | None) -> list[Row]:
     )
     for kind, pieces in groups:
         if pieces:
-            rows.append(row("repaired", kind, _shown(pieces)))
+            rows.append(row("repaired", f"{kind} {_shown(pieces)}"))
     return rows
 
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import TextIO
 
@@ -14,6 +15,7 @@ from slimtrace.facts.paths import printable
 from slimtrace.present.page import Row, Section, Tone, many, row, seconds, size, write, write_line
 from slimtrace.present.proven import confined, tried
 from slimtrace.reason.report import Probe, Report
+from slimtrace.reason.runline import options
 
 SUBJECTS_SHOWN = 3  # of one kind of doubt
 PROBES_SHOWN = 10
@@ -131,9 +133,9 @@ def _run_command(report: Report) -> str:
     words = ["docker", "run", "--rm"]
     for port in report.ports:
         words += ["-p", f"{port}:{port}"]
-    for where in report.artifacts.values():
-        if PurePath(where).name == "seccomp.json":
-            words += ["--security-opt", f"seccomp={where}"]
+    profile = next((where for where in report.artifacts.values() if PurePath(where).name == "seccomp.json"), "")
+    if report.confinement:
+        words += chain.from_iterable(options(report.confinement, profile))
     return shlex.join([*words, report.slim.reference])
 
 

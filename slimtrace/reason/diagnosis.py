@@ -1,8 +1,8 @@
 """What a trial of the slim image lacked, by its trace: lookups that failed there and end at something in the
 fat image, calls that the profile refused, capabilities and places to write in that it was not given."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slimtrace.facts import paths
@@ -56,6 +56,30 @@ def diagnose(
     listed = (path for path in _listed(capture, selection, trace) if not exclusion.drops(path))
     suspects = tuple(sorted(set(listed)))
     return Diagnosis(repairs, suspects if len(suspects) <= SUSPECTS else (), excluded)
+
+
+def used(capture: Capture, repairs: Repairs, traces: Iterable[Trace]) -> Repairs:
+    """Of `repairs` what the trials that came out well made use of: a program that lacks one thing may look for
+    others that it has no need of otherwise."""
+    tree = capture.tree
+    reached: set[str] = set()
+    called: set[str] = set()
+    granted: set[str] = set()
+    for trace in traces:
+        for use in trace.uses:
+            reached.add(use.resolved)
+            if use.asked and (use.base or use.asked.startswith("/")):
+                found = tree.resolve(paths.join(use.base, use.asked), follow_last=use.use is not Use.LINK)
+                reached |= {found.path, *found.links}
+        called |= {name for group in trace.calls for name in group.calls}
+        granted |= {name for group in trace.capabilities for name in group.granted}
+    listed = {use.resolved for trace in traces for use in trace.uses if use.use is Use.LIST}
+    return replace(
+        repairs,
+        paths=tuple(path for path in repairs.paths if path in reached or paths.parent(path) in listed),
+        calls=tuple(name for name in repairs.calls if name in called),
+        capabilities=tuple(name for name in repairs.capabilities if name in granted),
+    )
 
 
 def _missed(capture: Capture, selection: Selection, trace: Trace) -> Iterator[str]:
@@ -118,4 +142,4 @@ def _unwritable(capture: Capture, trace: Trace) -> Iterator[str]:
                 break
 
 
-__all__ = ["Diagnosis", "diagnose"]
+__all__ = ["Diagnosis", "diagnose", "used"]

@@ -25,8 +25,9 @@ def kubernetes(
     """A manifest of a Pod with one container. `seccomp_file` is the profile's file, `apparmor_name` what the
     loaded profile is called; "" leaves either out. `copier` is the image that fills volumes, which must have
     cp and the files; by default `image`."""
-    profile = f"{FOLDER}/{PurePosixPath(seccomp_file).name}" if seccomp_file else ""
     name = service_name(image)
+    source = PurePosixPath(seccomp_file).name
+    profile = f"{FOLDER}/{name}.json" if source else ""
     mounts = [(f"writable-{number}", place) for number, place in enumerate(confinement.writable)]
     filled = [(volume, place) for volume, place in mounts if place.volume]
     spec = {
@@ -46,15 +47,17 @@ def kubernetes(
         ],
     }
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-    return yamltext.document(manifest, _comments(confinement, profile, apparmor_name, bool(filled)))
+    return yamltext.document(manifest, _comments(confinement, source, profile, apparmor_name, bool(filled)))
 
 
-def _comments(confinement: Confinement, profile: str, apparmor_name: str, filled: bool) -> Iterator[str]:
+def _comments(
+    confinement: Confinement, source: str, profile: str, apparmor_name: str, filled: bool
+) -> Iterator[str]:
     yield "Made by slimtrace."
     if confinement.user and confinement.uid is None:
         yield f"The number of the user {confinement.user} is not known: say it as runAsUser."
     if profile:
-        yield f"On each node, the seccomp profile is to be seccomp/{profile} in the kubelet's root directory."
+        yield f"On each node, {source} is to be seccomp/{profile} in the kubelet's root directory."
     if apparmor_name:
         yield "On each node, the AppArmor profile is to be loaded (Kubernetes 1.30 and later)."
     if filled:

@@ -23,6 +23,7 @@ from slimtrace.facts.tree import Kind
 from slimtrace.reason.evidence import strangers
 
 FIRST_FREE_PORT = 1024
+UNSEEN, ATTACHED = "capabilities", "attached"  # doubts of the recorder
 _SETUID, _SETGID, _GROUP_EXECUTES = 0o4000, 0o2000, 0o010
 
 # The calls that make the kernel ask for a capability, for the reasons; capabilities(7).
@@ -55,13 +56,25 @@ def privileges(capture: Capture, uid: int | None, gid: int | None, more: Iterabl
     capabilities were missed by a trial."""
     granted, beyond = _granted(capture)
     found = {name: _reason(capture, name) for name in sorted(granted)}
+    doubts = {doubt.code for doubt in capture.trace.doubts}
+    notes = []
+    if UNSEEN in doubts:
+        granted = set(DEFAULT)
+        found = dict.fromkeys(
+            sorted(DEFAULT), "not known: the kernel of the run does not tell; Docker gives it"
+        )
+        notes.append("which capabilities were used is not known: all that Docker gives are left")
+    elif ATTACHED in doubts:
+        notes.append(
+            "the container was watched from its middle on: what its start took of capabilities and writable "
+            "directories is not known"
+        )
     for program, names in _effective(capture):
         for name in names & set(DEFAULT):
             text = f"{paths.printable(program)} has it as a file capability, and is not executed without it"
             found.setdefault(name, text)
     for name in set(more) & set(DEFAULT):
         found.setdefault(name, "repair: the slim image was denied it when it was tried")
-    notes = []
     if beyond:
         notes.append(
             f"the container used {', '.join(sorted(beyond))}, which Docker does not give by default: it ran "
@@ -72,7 +85,9 @@ def privileges(capture: Capture, uid: int | None, gid: int | None, more: Iterabl
 
 
 def ask(capture: Capture) -> None:
-    """Ask the image's files what `privileges` will, so that a stored capture has the answers."""
+    """Ask the image's files what the confinement is decided by, so that a stored capture has the answers."""
+    for file in ("/etc/passwd", "/etc/group"):
+        capture.contents.text(capture.tree.resolve(file).path)
     for run in _programs(capture):
         capture.contents.file_capabilities(run.binary)
 

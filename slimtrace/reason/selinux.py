@@ -128,6 +128,8 @@ def _used(capture: Capture) -> _Used:
         # One that the kernel could not make needs nothing; a call that failed is made again by another run.
         if stranger(socket.pid, socket.origin) or (socket.error and socket.call in ("socket", "socketpair")):
             continue
+        if socket.family == "unspec":  # the address of a connect(2) that takes back the one before
+            continue
         kind = socket_class(socket.family, socket.kind, socket.protocol)
         used.classes.add(kind)
         if socket.call == "bind":

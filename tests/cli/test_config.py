@@ -220,3 +220,30 @@ def test_a_large_or_binary_file_is_refused(asked: Asked) -> None:
     assert "larger than" in refused()
     Path("slimtrace.toml").write_bytes(b"\xff")
     assert "not UTF-8" in refused()
+
+
+# ------------------------------------------------------------------ how it is proven
+
+
+def test_how_it_is_proven(asked: Asked) -> None:
+    write(
+        "[proof]\nrounds = 1\nwithout = ['seccomp']\nverify = false\nseccomp-action = 'kill'\ntolerance = 0.5"
+    )
+    found = asked("--without", "read-only", "--without", "seccomp", "--verify", "--tolerance", "0")
+    assert (found.verify, found.rounds, found.tolerance) == (True, 1, 0.0)
+    assert (found.without, found.seccomp_action) == (("seccomp", "read-only"), "kill")
+    assert not asked().verify
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--without", "luck"),
+            "cannot leave out 'luck'; say seccomp, capabilities, no-new-privileges, read-only",
+        ),
+        (("--seccomp-action", "shout"), "cannot answer refused calls by 'shout'; say errno, kill, log"),
+    ],
+)
+def test_what_is_no_measure_and_no_action(asked: Asked, words: tuple[str, ...], said: str) -> None:
+    assert refused(*words) == said

@@ -3,6 +3,7 @@
 The seccomp profile is the engine's own here: test_images has slimtrace's.
 """
 
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from containers import address, docker, eventually, inspect, page, redis, running, stop
 from test_postgres import ask as query
 
 from slimtrace import store
 from slimtrace.facts.confinement import Confinement
 from slimtrace.reason.confinement import confinement
+from slimtrace.reason.kubernetes import kubernetes
 from slimtrace.reason.recall import decide
 from slimtrace.reason.runline import docker_run, options
 
@@ -164,3 +167,18 @@ def test_the_printed_line_is_what_a_shell_runs(
         assert [mount["Destination"] for mount in inspect(container, ".Mounts")] == ["/var/lib/nginx"]
     finally:
         docker("rm", "--force", "--volumes", container)
+
+
+def test_the_init_container_of_a_pod_copies_what_the_image_has(
+    image: Callable[[str], str], learned: Callable[..., Confinement]
+) -> None:
+    """Run as a kubelet would: the volume is empty and writable by anyone, the root read-only."""
+    fat = image("steps-down")
+    (filling,) = yaml.safe_load(kubernetes("slim", learned("steps-down"), copier=fat))["spec"]["initContainers"]
+    added = [f"--cap-add={name}" for name in filling["securityContext"]["capabilities"]["add"]]
+    (mount,) = filling["volumeMounts"]
+    confined = ("--cap-drop=ALL", *added, "--security-opt=no-new-privileges", "--read-only")
+    place = f"--tmpfs={mount['mountPath']}:mode=0777"
+    look = f"{shlex.join(filling['command'])} && cd {mount['mountPath']} && stat -c '%n %a %u' . greeting"
+    done = docker("run", "--rm", *confined, place, "--entrypoint", "sh", filling["image"], "-c", look)
+    assert done.splitlines() == [". 755 0", "greeting 600 1500"]

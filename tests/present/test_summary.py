@@ -11,13 +11,15 @@ from rich.cells import cell_len
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
+from slimtrace.facts.confinement import MEASURES, Confinement, Repairs, Writable
 from slimtrace.facts.events import Doubt, Socket, Trace
 from slimtrace.facts.feature import Feature, FeatureResult
 from slimtrace.facts.image import HistoryEntry, Image
+from slimtrace.facts.runs import Difference
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.present import description, summary
+from slimtrace.present import description, proven, summary
 from slimtrace.present.page import seconds, size
-from slimtrace.reason.report import ImageFigures, PhaseTime, Probe, Report
+from slimtrace.reason.report import Comparison, ImageFigures, PhaseTime, Probe, Report, Trial
 
 HOSTILE = "/tmp/\x1b]0;owned\x07\x1b[2J[bold red]x[/]\u202egpj\udcff.exe"
 
@@ -41,6 +43,13 @@ FULL = replace(
     exit_code=0,
     lost=3,
     calls_default=381,
+    calls_denied=322,
+    confinement=Confinement(
+        cap_add=("chown", "setuid"),
+        writable=(Writable("/run"), Writable("/var/lib/app", volume=True)),
+        notes=("a note",),
+    ),
+    trial=Trial(2, 1, MEASURES, Repairs(paths=("/etc/app.conf",), calls=("splice",))),
     capabilities=("chown", "setuid"),
     processes=("sh", "python3"),
     doubts=(
@@ -70,11 +79,15 @@ CASES = {
         HEAD
         + """
 Traced
-  system calls  61 in the seccomp profile
-  capabilities  none
-  events        3456
-  lost events   0
-  container     stopped by slimtrace
+  events       3456
+  lost events  0
+  container    stopped by slimtrace
+
+Confined
+  seccomp  61 system calls
+
+Tried
+  not tried  --no-verify
 
 Run it
   docker run --rm my/app.slim
@@ -89,13 +102,24 @@ Probes
   ok      GET http://172.17.0.2:8080/  200, 1.23 kB
 
 Traced
-  system calls  61 in the seccomp profile, 381 in Docker's own
-  capabilities  chown, setuid
-  events        3456
-  lost events   3
-  programs      sh, python3
-  ports         8080, 9090
-  container     ended by itself with code 0
+  events       3456
+  lost events  3
+  programs     sh, python3
+  ports        8080, 9090
+  container    ended by itself with code 0
+
+Confined
+  seccomp         61 system calls, 322 of Docker's 381 denied
+  capabilities    chown, setuid
+  new privileges  none
+  read-only       but for /run (tmpfs), /var/lib/app (volume)
+                  a note
+
+Tried
+  verified  comes out as the fat image does, under seccomp, capabilities, no-new-privileges, read-only
+  trials    2 runs
+  repaired  path /etc/app.conf
+  repaired  system call splice
 
 Doubts
   lost-events    3 events were lost
@@ -106,7 +130,9 @@ Artifacts
   seccomp  out dir/seccomp.json
 
 Run it
-  docker run --rm -p 8080:8080 -p 9090:9090 --security-opt 'seccomp=out dir/seccomp.json' my/app.slim
+  docker run --rm -p 8080:8080 -p 9090:9090 --cap-drop ALL --cap-add CHOWN --cap-add SETUID --security-opt \
+no-new-privileges --security-opt 'seccomp=out dir/seccomp.json' --read-only --tmpfs /run:mode=0755,uid=0,gid=0 \
+--volume /var/lib/app my/app.slim
 """,
     ),
 }
@@ -153,8 +179,13 @@ def everything(out: io.StringIO) -> None:
         processes=(HOSTILE,),
         doubts=(Doubt(HOSTILE, HOSTILE, HOSTILE),) * 5,
         artifacts={HOSTILE: HOSTILE},
+        confinement=Confinement((HOSTILE,), False, True, (Writable(HOSTILE),), HOSTILE, {}, (HOSTILE,)),
+        trial=Trial(1, 1, (HOSTILE,), Repairs((HOSTILE,), (HOSTILE,), (), (HOSTILE,), (HOSTILE,))),
     )
     summary.summary(report, out)
+    proven.profiled(report, out)
+    found = (Difference(HOSTILE, HOSTILE, HOSTILE),)
+    proven.compared(Comparison(HOSTILE, HOSTILE, 1, found, (HOSTILE,), (HOSTILE,), found, (HOSTILE,)), out)
     config = {
         "User": HOSTILE,
         "Cmd": [HOSTILE],

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from slimtrace.facts.capture import Answers, Capture
+from slimtrace.facts.confinement import GIVEN as CAPABILITIES
 from slimtrace.facts.confinement import MEASURES, Confinement, Repairs
-from slimtrace.facts.events import CapabilitySet, Exec, FirstCall, Listen, Origin, Phase, Socket
+from slimtrace.facts.events import CapabilitySet, Doubt, Exec, FirstCall, Listen, Origin, Phase, Socket
 from slimtrace.facts.runs import Run, Start
-from slimtrace.reason.apparmor import CAPABILITIES
 from slimtrace.reason.confinement import confinement
 
 from .trees import capture, selected
@@ -75,6 +75,23 @@ def test_it_is_never_more_than_docker_gives() -> None:
     assert found.cap_add == ("chown",)
     (note,) = found.notes
     assert "net_admin, sys_admin" in note
+
+
+def test_all_that_docker_gives_is_left_where_nothing_was_told() -> None:
+    found = confined(
+        {"/usr/bin/helper": "file 0755"},
+        execs=[APP, OPENED],
+        config={"User": "web"},
+        doubts=[Doubt("capabilities", "not told")],
+        capable={"/usr/bin/helper": "cap_net_raw=ep"},
+    )
+    assert found.cap_add == tuple(sorted(CAPABILITIES)) and not found.no_new_privileges
+    assert "not known" in found.notes[0]
+
+
+def test_a_container_that_was_watched_from_its_middle_on() -> None:
+    (note,) = confined(doubts=[Doubt("attached", "held files only")]).notes
+    assert "from its middle on" in note
 
 
 def test_a_repair_adds_a_capability() -> None:

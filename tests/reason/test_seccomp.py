@@ -21,10 +21,11 @@ CONTAINER, EXEC = Origin.CONTAINER, Origin.EXEC
 APP = CallSet(Phase.APP, CONTAINER, ("accept4", "clone", "openat", "socket"), refused=("clone3",))
 FILTERED = CallSet(Phase.FILTERED, CONTAINER, ("capset", "setgid"))
 RUNTIME = CallSet(Phase.RUNTIME, CONTAINER, ("pivot_root", "sethostname"))
-EXEC_FILTERED = CallSet(Phase.FILTERED, EXEC, ("capget",))
+EXEC_FILTERED = CallSet(Phase.FILTERED, EXEC, ("capget", "capset"))
 EXEC_APP = CallSet(Phase.APP, EXEC, ("alarm",))
 ALL = (APP, FILTERED, RUNTIME, EXEC_FILTERED, EXEC_APP)
 HEALTHY = {"Healthcheck": {"Test": ["CMD", "/bin/check"]}}
+EXECED = set(margin.UNMEASURED_EXEC)
 SEEN = {"accept4", "clone", "openat", "socket", "capset", "setgid", "capget"}
 
 
@@ -63,13 +64,18 @@ def absent(profile: dict[str, Any]) -> list[str]:
     [
         (ALL, False, SEEN),
         (ALL, True, SEEN | {"alarm"}),
-        ((RUNTIME, FILTERED), True, {"capset", "setgid"}),
-        ((APP,), False, {"accept4", "openat", "socket", *margin.UNMEASURED}),
+        ((RUNTIME, FILTERED), True, {"capset", "setgid"} | EXECED),
+        ((APP,), False, {"accept4", "openat", "socket", *margin.UNMEASURED, *EXECED}),
+        (
+            (FILTERED, CallSet(Phase.FILTERED, EXEC, ("capget", "capset"))),
+            False,
+            {"capget", "capset", "setgid"},
+        ),
         # behind no-new-privileges the filter goes on later: not all of the runtime's was seen
         (
             (CallSet(Phase.FILTERED, CONTAINER, ("getdents64",)),),
             False,
-            set(margin.UNMEASURED),
+            {*margin.UNMEASURED, *EXECED},
         ),
     ],
 )
@@ -88,15 +94,15 @@ def test_calls_of_a_32_bit_program_are_allowed_by_their_names() -> None:
 
 
 def test_what_io_uring_was_asked_for_is_no_call() -> None:
-    profile = seccomp.profile(run([FILTERED, made("connect", "nop", "openat", abi=Abi.RING)]))
-    assert not {"openat", "connect"} & allowed(profile)
+    profile = seccomp.profile(run([FILTERED, made("connect", "nop", "sync", abi=Abi.RING)]))
+    assert not {"sync", "connect"} & allowed(profile)
     assert profile["archMap"][0]["subArchitectures"] == []
 
 
 def test_never_more_than_docker() -> None:
     greedy = made("bpf", "clone3", "init_module", "mount", "read", "unshare")
     profile = seccomp.profile(run([greedy, FILTERED]), Repairs(calls=("mount", "setns")))
-    assert allowed(profile) == {"capset", "setgid"} | margin.MARGIN.keys()
+    assert allowed(profile) == {"capset", "setgid"} | EXECED | margin.MARGIN.keys()
     assert margin.MARGIN.keys() | set(margin.UNMEASURED) <= DEFAULT
     assert not seccomp.allows(profile, "clone", (0x10000000,))
     assert seccomp.allows(profile, "clone", (0x3D0F00,))
@@ -150,7 +156,8 @@ def test_every_call_has_its_reasons() -> None:
     repairs = Repairs(calls=("sync",))
     why = {call.name: call.reasons for call in seccomp.who(run(ALL, healthcheck=True), repairs)}
     assert why["openat"] == (needs.CONTAINER,)
-    assert why["capset"] == (needs.RUNTIME,)
+    assert why["setgid"] == (needs.RUNTIME,)
+    assert why["capset"] == (needs.RUNTIME, needs.RUNTIME_EXEC)
     assert why["capget"] == (needs.RUNTIME_EXEC,)
     assert why["alarm"] == (needs.HEALTHCHECK,)
     assert why["futex"][0].startswith("margin: ")
@@ -290,7 +297,7 @@ def test_log_lets_through_what_docker_does() -> None:
 def test_what_is_denied_is_counted(action: str) -> None:
     profile = seccomp.profile(run([FILTERED, made("stat64")]), action=action)
     assert seccomp.of_default(profile) == len(DEFAULT - absent_on("SCMP_ARCH_X86_64")) == 309
-    assert seccomp.denied(profile) == 309 - len(margin.MARGIN) - 2
+    assert seccomp.denied(profile) == 309 - len(margin.MARGIN) - 2 - len(EXECED)
 
 
 # What a run under it was refused

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import policies
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from slimtrace.facts.capture import Capture
@@ -139,7 +139,9 @@ def test_a_web_server_may_what_it_did_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.requires("selinux")
 def test_a_container_that_does_nothing_gets_nothing(tmp_path: Path) -> None:
     stranger = inet("connect", 25, pid=9, origin=Origin.EXEC)
-    seen = capture({}, sockets=(stranger, replace(stranger, call="bind")), own_execs=(9,))
+    refused = Socket("socket", "packet", "raw", error=1)
+    taken_back = Socket("connect", "unspec", "dgram", 17)
+    seen = capture({}, sockets=(stranger, replace(stranger, call="bind"), refused, taken_back), own_execs=(9,))
     assert rules(policy(seen)) == {"(blockinherit container)"}
     done, _ = compiled(tmp_path, policy(seen))
     assert done.returncode == 0, done.stderr
@@ -402,7 +404,13 @@ def heads(form: object) -> Iterable[str]:
 
 
 @pytest.mark.requires("selinux")
-@settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck))
+# Not shrunk: with a compiler run each time that takes minutes, and secilc names the line.
+@settings(
+    deadline=None,
+    max_examples=10,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
 @given(
     pairs=st.lists(
         st.tuples(CAPTURES, CONFINEMENTS),

@@ -1,6 +1,6 @@
 """Which calls a container needs, for whom, and with which arguments."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,13 @@ from slimtrace.facts.paths import printable
 from slimtrace.reason.dockercalls import DEFAULT
 from slimtrace.reason.seccomp import conditions
 from slimtrace.reason.seccomp.conditions import LEARNED, Seen
-from slimtrace.reason.seccomp.margin import MARGIN, UNMEASURED, was_measured
+from slimtrace.reason.seccomp.margin import MARGIN, UNMEASURED, UNMEASURED_EXEC, was_measured
 
 CONTAINER = "the container"
 RUNTIME = "the runtime, before the program starts"
 RUNTIME_EXEC = "the runtime, before an exec'd program starts"
 HEALTHCHECK = "a program exec'd into the container, as HEALTHCHECK's is"
-NOT_MEASURED = "the runtime, where it could not be measured: it ran unfiltered, or with no-new-privileges"
+NOT_MEASURED = "the runtime, as other runs of it showed; in this one it could not be measured"
 REPAIR = "repair: the slim image's trial was refused it"
 
 NOTHING = Repairs()
@@ -56,8 +56,7 @@ def needs(capture: Capture, repairs: Repairs) -> Needs:
     for group, reason in groups:
         for name in group.calls:
             made.setdefault(name, []).append(reason)
-    filtered = frozenset(name for group, _ in groups if group.phase is Phase.FILTERED for name in group.calls)
-    for name in () if was_measured(filtered) else UNMEASURED:
+    for name in _unmeasured([group for group, _ in groups if group.phase is Phase.FILTERED]):
         made.setdefault(name, []).append(NOT_MEASURED)
     for name in (*repairs.calls, *(one.call for one in repairs.arguments if one.values)):
         made.setdefault(name, []).append(REPAIR)
@@ -70,6 +69,18 @@ def needs(capture: Capture, repairs: Repairs) -> Needs:
         seen={name: _seen(name, [group for group, _ in groups], trace.arguments, repairs) for name in LEARNED},
         abis=frozenset(foreign | {one.abi for one in repairs.arguments}) - {Abi.NATIVE},
     )
+
+
+def _unmeasured(filtered: list[CallSet]) -> Iterator[str]:
+    """What the runtime may call behind the filter and this recording could not show."""
+    started, execed = (
+        frozenset(name for group in filtered if group.origin is origin for name in group.calls)
+        for origin in Origin
+    )
+    if not was_measured(started):
+        yield from UNMEASURED
+    if not was_measured(execed):
+        yield from UNMEASURED_EXEC
 
 
 def _ordered(groups: Iterable[CallSet]) -> list[CallSet]:
