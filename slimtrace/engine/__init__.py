@@ -1,7 +1,7 @@
 """The container engine, spoken to through its API. The only place that knows docker-py.
 
 Whatever is created here is removed here: every container carries its owner in a label, leaving the Engine
-removes this process's containers and volumes, and `sweep` removes those of processes that are gone.
+removes this process's containers, and `sweep` removes those of processes that are gone.
 """
 
 from types import TracebackType
@@ -16,7 +16,7 @@ from slimtrace.errors import SlimtraceError
 
 
 class Engine(Containers):
-    """A connection to the engine. As a context manager it takes this process's containers and volumes down at
+    """A connection to the engine. As a context manager it takes this process's containers down at
     the end, whichever way the end came about.
 
     Every method raises SlimtraceError: Exit.ENGINE when the engine refuses or does not answer, NO_SPACE
@@ -44,7 +44,6 @@ class Engine(Containers):
         try:
             with signals.deferred():
                 self._remove_all(lambda name: name == owner.current())
-                self._remove_volumes(lambda name: name == owner.current())
         except SlimtraceError:
             if error is None:  # the first failure is the one to tell
                 raise
@@ -59,7 +58,6 @@ class Engine(Containers):
     def sweep(self) -> int:
         """Remove the leftovers; how many containers there were."""
         removed = self._remove_all(lambda name: not owner.alive(name))
-        self._remove_volumes(lambda name: not owner.alive(name))
         self._forget_names()
         return removed
 

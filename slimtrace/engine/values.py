@@ -16,7 +16,7 @@ _NO_LAYER = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK
     "VOLUME",
 }
 
-LABEL = "slimtrace.run"  # its value names the process that a container or a volume belongs to
+LABEL = "slimtrace.run"  # its value names the process that a container belongs to
 CHUNK = 1 << 20  # bytes of an image or of files, moved at a time
 
 

@@ -85,8 +85,9 @@ class Trials:
             loading.result()
             self._screen.watch(recorder.tally)
             plan = trial_plan(case.plan, case.fat[0], self._bench.image.id)
-            engine = self._bench.engine
-            outcome = try_out(recorder, engine, image, plan, case.fat[0], measures, self._screen.note)
+            engine, folder = self._bench.engine, self._bench.place.path
+            note = self._screen.note
+            outcome = try_out(recorder, engine, image, plan, case.fat[0], measures, note, folder)
             self._screen.watch(None)
         return outcome
 
