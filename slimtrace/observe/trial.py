@@ -23,8 +23,8 @@ LONGEST_WATCH = 30.0  # seconds of a trial of a run that its user ended
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is put on the container: a `confinement`, a seccomp profile in Docker's form, the name of an AppArmor
-    profile that is loaded. None and "" leave to the engine what it does by itself."""
+    """What is put on the container: a `confinement`, a seccomp profile in Docker's form, the name of an
+    AppArmor profile that is loaded. None and "" leave to the engine what it does by itself."""
 
     confinement: Confinement | None = None
     seccomp: Mapping[str, Any] | None = None
