@@ -317,3 +317,11 @@ def test_the_header_is_found_where_it_is_installed() -> None:
     assert Path(HEADER).is_file()
     assert structs().keys() >= {"record", "path_record", "call_shape"}
     assert {"RECORD_FILE", "FLAG_BASED", "ORIGIN_EXEC", "NO_ARGUMENT"} <= set(constants())
+
+
+def test_the_program_of_an_execve_is_told_apart() -> None:
+    raw = path_record(EXEC, **PLAIN)
+    at = struct.calcsize(wire.format_of("path_record")) - 4
+    assert wire.program_word(raw[:at] + struct.pack("<I", 0xABCDEF) + raw[at + 4 :]) == 0xABCDEF
+    assert wire.program_word(path_record(FILE, **PLAIN)) == 0
+    assert wire.program_word(head(wire.RECORD_FORK) + bytes(8)) == 0

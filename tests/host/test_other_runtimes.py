@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from slimtrace.facts.events import Origin, Phase, Use
 from slimtrace.observe import attach
 from slimtrace.observe.plan import Until
 from slimtrace.observe.recorder import Outcome, Recorder
+from slimtrace.reason.seccomp.margin import MARGIN
 
 pytestmark = pytest.mark.requires("bpf", "cc", "docker")
 
@@ -48,7 +49,24 @@ def cgroup(request: pytest.FixtureRequest) -> Iterator[Path]:
     assert not folder.exists()
 
 
-def started(runtime: str, root: Path, cgroup: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def asked(runtime: str, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The runtime, called so."""
+    command = [runtime, "--root", str(root.parent / "state"), *words]
+    if attach.cgroup_mount() != Path("/sys/fs/cgroup"):  # hybrid: the engine lives where cgroup2 is alone
+        engine = Path("/var/run/docker.pid").read_text().strip()
+        command = ["nsenter", "--target", engine, "--mount", *command]
+    # in files: who reads a pipe would wait for a container that goes on
+    with (root.parent / "said").open("w+") as said:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=SECONDS, check=False
+        )
+        said.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, stderr=said.read())
+
+
+def started(
+    runtime: str, root: Path, cgroup: Path, *args: str, options: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """A container of `args` from its start to its end, in a cgroup that the runtime makes below `cgroup`."""
     mounts = [{"destination": "/proc", "type": "proc", "source": "proc"}]
     mounts += [{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}]
@@ -64,15 +82,11 @@ def started(runtime: str, root: Path, cgroup: Path, *args: str) -> subprocess.Co
         },
     }
     (root.parent / "config.json").write_text(json.dumps(config))
-    command = [runtime, "--root", str(root.parent / "state"), "run", "--bundle", str(root.parent), cgroup.name]
-    if attach.cgroup_mount() != Path("/sys/fs/cgroup"):  # hybrid: the engine lives where cgroup2 is alone
-        engine = Path("/var/run/docker.pid").read_text().strip()
-        command = ["nsenter", "--target", engine, "--mount", *command]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return asked(runtime, root, "run", *options, "--bundle", str(root.parent), cgroup.name)
 
 
-def watched(cgroup: Path, runtime: str, root: Path, *args: str) -> Outcome:
-    """What a recording of the cgroup says that began before there was a container."""
+def watched(cgroup: Path, run: Callable[[], None]) -> Outcome:
+    """What a recording of the cgroup says that began before `run` started a container there, and saw it end."""
     recorder, ready, outcomes = Recorder(), threading.Event(), []
     target = attach.of_path(str(cgroup))
 
@@ -84,8 +98,7 @@ def watched(cgroup: Path, runtime: str, root: Path, *args: str) -> Outcome:
         thread = threading.Thread(target=watch)
         thread.start()
         assert ready.wait(SECONDS)
-        ended = started(runtime, root, cgroup, *args)
-        assert ended.returncode == 0, ended.stderr
+        run()
         thread.join(SECONDS)
     finally:
         recorder.close()
@@ -95,7 +108,12 @@ def watched(cgroup: Path, runtime: str, root: Path, *args: str) -> Outcome:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_container_is_seen_from_its_start(runtime: str, root: Path, cgroup: Path) -> None:
     assert shutil.which(runtime)
-    trace = watched(cgroup, runtime, root, "/bin/repeats").trace
+
+    def run() -> None:
+        ended = started(runtime, root, cgroup, "/bin/repeats")
+        assert ended.returncode == 0, ended.stderr
+
+    trace = watched(cgroup, run).trace
     assert [(run.asked, run.origin) for run in trace.execs] == [("/bin/repeats", Origin.CONTAINER)]
     assert {(use.use, use.asked, use.resolved) for use in trace.uses if not use.asked.startswith("/proc")} == {
         (Use.READ, "/tree/plain", "/tree/plain"),
@@ -110,3 +128,27 @@ def test_a_container_is_seen_from_its_start(runtime: str, root: Path, cgroup: Pa
     assert not calls[Phase.APP, Origin.EXEC]
     assert {mount.path: mount.filesystem for mount in trace.mounts}["/proc"] in ("proc", "")
     assert (trace.lost, trace.doubts) == (0, ())
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_empty_program_shows_what_an_exec_calls_behind_the_filter(
+    runtime: str, root: Path, cgroup: Path
+) -> None:
+    """As observe/footprint.py has it executed: the same as for a program that runs."""
+    (root / "mark").touch(mode=0o755)
+    found = []
+    for program, codes in (("/mark", (1, 126, 255)), ("/bin/leaf", (5,))):
+
+        def run(program: str = program, codes: tuple[int, ...] = codes) -> None:
+            ended = started(runtime, root, cgroup, "/bin/nap", options=("--detach",))
+            assert ended.returncode == 0, ended.stderr
+            done = asked(runtime, root, "exec", cgroup.name, program)
+            asked(runtime, root, "delete", "--force", cgroup.name)
+            assert done.returncode in codes, done.stderr
+
+        trace = watched(cgroup, run).trace
+        calls = {(group.phase, group.origin): set(group.calls) for group in trace.calls if not group.abi}
+        assert bool(calls[Phase.APP, Origin.EXEC]) is (program == "/bin/leaf")
+        assert "capset" in calls[Phase.FILTERED, Origin.EXEC]
+        found.append(calls[Phase.FILTERED, Origin.EXEC] - MARGIN.keys())
+    assert found[0] == found[1]

@@ -8,12 +8,13 @@ a margin of calls that chance decides on, never more than Docker's own profile a
 from slimtrace.reason.dockercalls import DEFAULT
 from slimtrace.reason.seccomp.body import ACTIONS, denied, of_default, profile, to_text
 from slimtrace.reason.seccomp.needs import AllowedCall, reasons_text, who
-from slimtrace.reason.seccomp.trial import refused, refused_arguments
+from slimtrace.reason.seccomp.trial import KILLED, refused, refused_arguments
 from slimtrace.reason.seccomp.verdict import allows, verdict
 
 __all__ = [
     "ACTIONS",
     "DEFAULT",
+    "KILLED",
     "AllowedCall",
     "allows",
     "denied",
