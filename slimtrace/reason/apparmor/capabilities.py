@@ -9,6 +9,7 @@ DOCKERS = (
     *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),
     *("net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
 )
+PRIVILEGED = 1024  # ports below: ip(7)
 
 
 def allowed(capture: Capture, confinement: Confinement | None, repairs: Repairs) -> tuple[str, ...]:
@@ -25,4 +26,9 @@ def _used(capture: Capture) -> set[str]:
         return set(DOCKERS)
     health = bool(capture.image.healthcheck)
     sets = (each for each in trace.capabilities if each.phase is Phase.APP)
-    return {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}
+    used = {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}
+    # Docker sets net.ipv4.ip_unprivileged_port_start to 0 in a network of the container's own, so that the kernel
+    # does not ask; in the host's network, and under Kubernetes, it does.
+    ports = {listen.port for listen in trace.listens}
+    ports |= {socket.port for socket in trace.sockets if socket.call == "bind" and not socket.error}
+    return used | ({"net_bind_service"} if any(0 < port < PRIVILEGED for port in ports) else set())
