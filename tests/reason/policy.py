@@ -1,4 +1,4 @@
-"""A profile as apparmor_parser understands it: what of the files it allows, by the expressions that it compiles.
+"""A profile as apparmor_parser understands it: what of the files it allows, by the expressions it compiles.
 
     Policy(text).allows("/etc/passwd", "r")
 
@@ -12,8 +12,8 @@ import subprocess
 from slimtrace.facts import paths
 
 PARSER = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-# Of each rule with -D rule-exprs: the expression, then "deny" if it is one, and what its user may do (the lower 14
-# bits: libraries/libapparmor/include/aalogparse.h and parser/immunix.h).
+# Of each rule with -D rule-exprs: the expression, then "deny" if it is one, and what a file's owner may do (the
+# lower 14 bits, parser/immunix.h).
 _RULE = re.compile(rb"^rule: (.*?)  ->  .*? (deny )?\(0x([0-9a-f]+)/[0-9a-f]+\)<", re.DOTALL | re.MULTILINE)
 _BITS = {"x": 0x01, "w": 0x02, "r": 0x04, "l": 0x10, "k": 0x20, "m": 0x40}
 _TOKEN = re.compile(rb"\\x00|\\(.)|(\[\^?[^]]*\])|([()|*.])|(.)", re.DOTALL)
@@ -30,8 +30,8 @@ def compiled(text: str, *options: str) -> subprocess.CompletedProcess[bytes]:
 class Policy:
     """The file rules of a profile."""
 
-    def __init__(self, text: str) -> None:
-        done = compiled(text, "-D", "rule-exprs")
+    def __init__(self, text: str, *options: str) -> None:
+        done = compiled(text, "-D", "rule-exprs", *options)
         assert done.returncode == 0, done.stderr[-1000:]
         self._rules = [
             (re.compile(_expression(match[1]), re.DOTALL), bool(match[2]), int(match[3], 16))

@@ -13,6 +13,7 @@ from .policy import compiled
 from .test_graph import SERVER
 from .trees import capture, read, selected
 
+
 def profile(seen: Capture) -> str:
     return apparmor.profile(apparmor.profile_name(seen.image), seen, selected(seen))
 

@@ -1,4 +1,4 @@
-"""apparmor_parser accepts every profile, whatever names, sockets and images hold, and however many files there are;
+"""apparmor_parser accepts every profile, whatever names, sockets and images hold, however many files there are;
 and what it makes of it allows what was seen, and no more than that."""
 
 import itertools
@@ -22,7 +22,7 @@ from .policy import Policy, compiled
 from .trees import capture, selected
 
 pytestmark = pytest.mark.requires("apparmor-parser")
-SLOW = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 NAMES = st.binary(min_size=1, max_size=40).map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"_"))
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: paths.decode(b"/" + b"/".join(parts)))
@@ -52,7 +52,7 @@ def test_any_name(names: list[str], foreign: bool) -> None:
 @SLOW
 @given(ANY)
 def test_a_name_is_for_itself(name: str) -> None:
-    assume(len(paths.encode(name)) < 900)  # a longer one is cut
+    assume(len(paths.encode(name)) < 400)  # a longer one is cut
     seen = capture({name: "file"}, [FileUse(Use.READ, name, resolved=name)])
     assume(not apparmor.names.is_varying(paths.name(name)) or name in seen.tree)
     policy = Policy(text(seen))
@@ -81,7 +81,9 @@ FAMILY = st.sampled_from([*FAMILIES.values(), "unspec"]) | st.text(max_size=8) |
 def test_any_socket(made: list[tuple[str, str]], number: int) -> None:
     sockets = [Socket("socket", family, kind) for family, kind in made]
     repairs = Repairs(
-        arguments=(CallArguments("socket", 0, (number,)),), capabilities=("net_admin", "made,up {"), calls=("x",)
+        arguments=(CallArguments("socket", 0, (number,)),),
+        capabilities=("net_admin", "made,up {"),
+        calls=("x",),
     )
     assert compiled(text(capture({}, sockets=tuple(sockets)), repairs=repairs)).returncode == 0
 
@@ -107,16 +109,23 @@ def many(names: list[str], reason: Why = Why.OPENED, mode: int = 0o644) -> Captu
     ("names", "reason"),
     [
         pytest.param([f"/d/{number:08x}" for number in range(MANY + 1)], Why.OPENED, id="some"),
-        pytest.param([f"/d{n % 50}/{n * 2654435761 % (1 << 64):016x}" for n in range(20_000)], Why.OPENED, id="wide"),
+        pytest.param(
+            [f"/d{n % 50}/{n * 2654435761 % (1 << 64):016x}" for n in range(20_000)], Why.OPENED, id="wide"
+        ),
         pytest.param([f"/{n * 2654435761 % (1 << 64):016x}/f" for n in range(20_000)], Why.OPENED, id="roots"),
-        pytest.param([f"/{n * 2654435761 % (1 << 64):016x}" for n in range(20_000)], Why.EXECUTED, id="programs"),
-        pytest.param(["/" + "/".join(f"{n}" + "x" * 250 for _ in range(60)) for n in range(8)], Why.OPENED, id="deep"),
+        pytest.param(
+            [f"/{n * 2654435761 % (1 << 64):016x}" for n in range(20_000)], Why.EXECUTED, id="programs"
+        ),
+        pytest.param(
+            ["/" + "/".join(f"{n}" + "x" * 250 for _ in range(60)) for n in range(8)], Why.OPENED, id="deep"
+        ),
     ],
 )
 def test_however_many_files(names: list[str], reason: Why) -> None:
     seen = many(names)
     kept = Selection({name: (Reason(reason, "app"),) for name in names})
-    policy = Policy(apparmor.profile("slimtrace-many", seen, kept))
+    # as large an automaton, sooner there
+    policy = Policy(apparmor.profile("slimtrace-many", seen, kept), "-O", "no-expr-simplify")
     for name in itertools.islice(names, 0, None, 997):
         assert policy.allows(name, "r")
     assert not policy.allows("/proc/sysrq-trigger", "w")
@@ -128,7 +137,10 @@ def test_names_made_up_in_many_ways() -> None:
     events = [
         FileUse(Use.WRITE, path, resolved=path, created=True)
         for number in range(300)
-        for path in (f"/etc/{chr(97 + number % 26)}{number:03d}-{number}-x{number * 7}.d/f", f"/run/{number}a{number}")
+        for path in (
+            f"/etc/{chr(97 + number % 26)}{number:03d}-{number}-x{number * 7}.d/f",
+            f"/run/{number}a{number}",
+        )
     ]
     policy = Policy(text(capture({}, events, calls=calls)))
     assert all(policy.allows(event.resolved, "rw") for event in events)

@@ -71,7 +71,7 @@ def bundle(root: Path, config: dict[str, Any], profile: str) -> Path:
         "terminal": False,
         "apparmorProfile": profile,
         "noNewPrivileges": True,
-        "capabilities": {kind: names for kind in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
     }
     spec["root"] = {"path": str(root), "readonly": False}
     spaces = spec["linux"]["namespaces"]

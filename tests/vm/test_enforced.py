@@ -1,6 +1,6 @@
 """A slim image under its AppArmor profile, in a machine whose kernel enforces it.
 
-The image is slimmed here, in Docker, which also gives the profile; tests/vm/confined.py starts it in the machine.
+The image is slimmed here, in Docker, with its profile; tests/vm/confined.py starts it in the machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ def slim(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) 
 def attempts(request: pytest.FixtureRequest, slim: tuple[str, Path]) -> list[dict[str, Any]]:
     """What the container could do: under its profile, and under none."""
     tag, folder = slim
-    rootfs, config, profile = folder / "rootfs.tar", folder / "config.json", folder / "artifacts/apparmor.profile"
+    rootfs, config, profile = (
+        folder / "rootfs.tar",
+        folder / "config.json",
+        folder / "artifacts/apparmor.profile",
+    )
     container = docker("create", tag)
     try:
         docker("export", "--output", str(rootfs), container)

@@ -27,8 +27,8 @@ def _used(capture: Capture) -> set[str]:
     health = bool(capture.image.healthcheck)
     sets = (each for each in trace.capabilities if each.phase is Phase.APP)
     used = {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}
-    # Docker sets net.ipv4.ip_unprivileged_port_start to 0 in a network of the container's own, so that the kernel
-    # does not ask; in the host's network, and under Kubernetes, it does.
+    # Docker sets net.ipv4.ip_unprivileged_port_start to 0 in a network of the container's own, so that the
+    # kernel does not ask; in the host's network, and under Kubernetes, it does.
     ports = {listen.port for listen in trace.listens}
     ports |= {socket.port for socket in trace.sockets if socket.call == "bind" and not socket.error}
     return used | ({"net_bind_service"} if any(0 < port < PRIVILEGED for port in ports) else set())

@@ -67,7 +67,8 @@ class Files:
         wanted = set(letters)
         if not wanted or not path.startswith("/"):
             return
-        if place := self.places.of(path.rstrip("/") or "/"):
+        place = self.places.of(path.rstrip("/") or "/")
+        if place and place != path:
             if path.rstrip("/") not in self.tree:
                 self._add(everything(place), wanted)  # a library that is unpacked into a temporary directory
                 return
