@@ -23,6 +23,24 @@ static __always_inline void take_arguments(struct job *job, kernel_ptr regs, u32
 	job->args[5] = FOLLOW(u64, regs, AT_ARG5);
 }
 
+/* What a profile may depend on. A filter sees registers alone; of what lies in memory another thread can make something
+ * else between the call and now. */
+static __always_inline void note_first_argument(struct call_shape *shape, kernel_ptr regs, u32 abi, u32 row, u32 number)
+{
+	u64 value;
+	if (COMPAT_REGISTERS && abi == ABI_COMPAT)
+		value = FOLLOW(u32, regs, AT_COMPAT_ARG0);
+	else
+		value = FOLLOW(u64, regs, AT_ARG0);
+	if (shape->behind) {
+		u64 word = 0;
+		if (bpf_probe_read_user(&word, sizeof(word), (void *)value))
+			return;
+		value = word;
+	}
+	note_value(row, number, value & shape->noted);
+}
+
 /* The runtime's call that puts a seccomp filter on makes it filtered. */
 static __always_inline void filter_is_on(u32 *standing, struct job *job, u64 number)
 {
@@ -33,7 +51,7 @@ static __always_inline void filter_is_on(u32 *standing, struct job *job, u64 num
 }
 
 /* execve comes back in the program that it made, whose ABI may be another; it is a call of the one before. */
-static __always_inline void mark_exec(u32 standing, u64 number)
+static __always_inline void mark_exec(u32 pid, u32 standing, u64 number)
 {
 	u32 abi = ABI_NATIVE;
 	if (number == NR_COMPAT_EXECVE || number == NR_COMPAT_EXECVEAT)
@@ -41,7 +59,7 @@ static __always_inline void mark_exec(u32 standing, u64 number)
 	else if (number != NR_EXECVE && number != NR_EXECVEAT)
 		abi = ABI_X32;
 	u32 row = row_of(abi, origin_of(standing), standing >> BEFORE_SHIFT & 3);
-	mark(row, number & ~X32_BIT);
+	mark(row, number & ~X32_BIT, pid, standing);
 }
 
 /* The result is in the registers too, and from there on this program and its steps read nothing of `ctx`: they run as
@@ -83,7 +101,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	u32 number = FOLLOW(u32, regs, AT_CALL_NUMBER);
 	if (now & EXECUTED) {
 		*standing = now & ~EXECUTED;
-		mark_exec(now, number);
+		mark_exec(pid, now, number);
 		return 0;
 	}
 	u32 abi = abi_of(task, number == -1 ? 0 : number);
@@ -92,12 +110,17 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		number = abi == ABI_COMPAT ? NR_COMPAT_RT_SIGRETURN : NR_RT_SIGRETURN;
 	else if (abi == ABI_X32)
 		number &= ~X32_BIT;
-	mark(row_of(abi, origin_of(now), phase_of(now)) + (result == -NO_SUCH_CALL ? REFUSED_ROWS : 0), number);
+	u32 row = row_of(abi, origin_of(now), phase_of(now));
+	mark(row + (result == -NO_SUCH_CALL ? REFUSED_ROWS : 0), number, pid, now);
 	if (number >= CALL_NUMBERS || result == -NO_SUCH_CALL) /* of the latter nobody saw the arguments */
 		return 0;
 	u32 index = abi * CALL_NUMBERS + number;
 	struct call_shape *shape = calls.lookup(&index);
 	if (!shape || !shape->act)
+		return 0;
+	if (shape->noted && phase_of(now) != PHASE_RUNTIME)
+		note_first_argument(shape, regs, abi, row, number);
+	if (shape->act == ACT_VALUE)
 		return 0;
 	if (phase_of(now) != PHASE_APP && shape->act != ACT_FILTER)
 		return 0;

@@ -97,6 +97,7 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	sign(&record->head, RECORD_EXEC, pid, standing);
 	record->head.flags = 0;
 	record->parent = PEEK(u32, parent, AT_TASK_TGID);
+	record->program = standing >> PROGRAM_SHIFT;
 	record->error = 0;
 	record->call = 0;
 	record->abi = 0;
@@ -118,7 +119,9 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* exit and exit_group do not come back to sys_exit. Which of them it was the registers tell, and that it was none of
- * them, as for one who is killed and for the threads that the kernel makes for io_uring. */
+ * them, as for one who is killed and for the threads that the kernel makes for io_uring. A seccomp filter that kills
+ * does so in the call: before Linux 5.16 (commit d21918e5a94a) that does not come back either. */
+#define BAD_CALL 31 /* SIGSYS */
 #if TYPED
 static __always_inline void mark_end(kernel_ptr ending, u32 standing, int last)
 {
@@ -127,8 +130,9 @@ static __always_inline void mark_end(kernel_ptr ending, u32 standing, int last)
 	u32 abi = abi_of(task, number);
 	number &= ~X32_BIT;
 	if (number == (abi == ABI_COMPAT ? NR_COMPAT_EXIT : NR_EXIT) ||
-	    number == (abi == ABI_COMPAT ? NR_COMPAT_EXIT_GROUP : NR_EXIT_GROUP))
-		mark(row_of(abi, origin_of(standing), phase_of(standing)), number);
+	    number == (abi == ABI_COMPAT ? NR_COMPAT_EXIT_GROUP : NR_EXIT_GROUP) ||
+	    (PEEK(u32, ending, AT_TASK_EXIT_CODE) & 0x7f) == BAD_CALL)
+		mark(row_of(abi, origin_of(standing), phase_of(standing)), number, current_process(), standing);
 }
 #else
 /* Where these are not at hand: a thread that ends while others live has called exit, a process that was not killed
@@ -140,7 +144,7 @@ static __always_inline void mark_end(kernel_ptr ending, u32 standing, int last)
 		return;
 	u32 abi = abi_of(current_task(), 0);
 	u32 number = abi == ABI_COMPAT ? (last ? NR_COMPAT_EXIT_GROUP : NR_COMPAT_EXIT) : (last ? NR_EXIT_GROUP : NR_EXIT);
-	mark(row_of(abi, origin_of(standing), phase_of(standing)), number);
+	mark(row_of(abi, origin_of(standing), phase_of(standing)), number, current_process(), standing);
 }
 #endif
 

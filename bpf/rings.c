@@ -52,7 +52,7 @@ int on_io_uring(struct bpf_raw_tracepoint_args *ctx)
 #else
 	u32 operation = ctx->args[RING_OPERATION] & 0xff;
 #endif
-	mark(RING_ROWS + origin_of(standing) * 3 + phase_of(standing), operation);
+	mark(RING_ROWS + origin_of(standing) * 3 + phase_of(standing), operation, current_process(), standing);
 #ifdef RING_REQUEST
 	struct ring_shape *shape = rings.lookup(&operation);
 	struct job *job = current_job(OF_RING);

@@ -70,7 +70,7 @@ struct path_record {
 	u16 resolved_length;
 	u16 args_length; /* EXEC: NUL-terminated arguments behind the paths */
 	u16 abi;
-	u32 unused;
+	u32 program; /* EXEC: the 24 bits by which scope.h tells the program from others */
 };
 
 struct fork_record {
@@ -123,6 +123,7 @@ enum act {
 	ACT_FILTER = 5,     /* none: a seccomp filter may go on */
 	ACT_PLACES = 6,     /* none: the process may have got a root and working directory of its own */
 	ACT_LISTEN = 7,     /* none: a socket without a port may have got one */
+	ACT_VALUE = 8,      /* none: what its first argument is, is all that is told */
 };
 enum outcome {
 	OUTCOME_ANY = 0,
@@ -144,6 +145,8 @@ struct call_shape {
 	u8 needs;  /* it counts only where this argument, masked, is not 0 */
 	u8 bare;   /* 1: without a path it means the descriptor itself */
 	u32 mask;  /* 0: all bits */
+	u64 noted; /* the bits of the first argument that are noted (calls.h), 0: it is not */
+	u64 behind; /* 1: not of itself, but of the word of memory that it points to */
 };
 
 /* How an io_uring request of one operation names a file: offsets in struct io_kiocb, 0 for none. */

@@ -26,6 +26,7 @@ class Exit(IntEnum):
     BAD_INPUT = 12  # an image, capture or file that cannot be read
     DOUBTFUL = 13  # --strict, and the result has doubts
     NOT_KEPT = 14  # the answer of `why` for a path that the slim image does not have; no failure
+    UNVERIFIED = 15  # the slim image does not come out as the fat one does
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -13,6 +13,7 @@ from slimtrace import codec, pipeline, store
 from slimtrace.engine import Engine
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Capture
+from slimtrace.facts.confinement import Repairs
 from slimtrace.facts.image import Image
 from slimtrace.facts.layers import Layer
 from slimtrace.facts.paths import printable
@@ -53,7 +54,7 @@ def explain(reference: str, path: str, folder: Path | None = None) -> Answer:
     report = None if recorded else read_report(folder, reference)
     capture = store.load(folder if recorded else folder / "capture")
     require_same(f"cannot explain {reference}", reference, capture.image, report, folder)
-    decision = recall.decide(capture, rules_in_force(folder))
+    decision = recall.decide(capture, rules_in_force(folder), repairs_made(folder).paths)
     account = why.explain(capture, decision, path, owner_of(capture))
     return Answer(
         account, report.slim.reference if report else "", tuple(cautions(decision, report, account.path))
@@ -114,6 +115,19 @@ def rules_in_force(folder: Path) -> Rules:
     artifacts that do not tell."""
     path = folder / "rules.toml"
     return rulesfile.rules_from_text(_text(path), str(path)) if path.is_file() else Rules()
+
+
+def repairs_made(folder: Path) -> Repairs:
+    """What the build has added after trials of the slim image; nothing for a capture. Raises SlimtraceError
+    (BAD_INPUT) for a file that cannot be read."""
+    path = folder / "repairs.json"
+    if not path.is_file():
+        return Repairs()
+    try:
+        return codec.decode(Repairs, json.loads(_text(path)))
+    except (ValueError, RecursionError) as error:
+        said = printable(str(error))[:200]
+        raise SlimtraceError(f"cannot read {printable(str(path))}: {said}", "build the image again") from error
 
 
 def owner_of(capture: Capture) -> why.Owner:

@@ -1,4 +1,4 @@
-"""slimtrace.toml: what can be said of a build, as a file. Three tables, whose keys are the options of
+"""slimtrace.toml: what can be said of a build, as a file. Four tables, whose keys are the options of
 ``slimtrace build``; every key is known, and has one type.
 
 TOML (toml.io, v1.0.0) holds Unicode alone, and a file's name may be any bytes: a byte that is not UTF-8 is
@@ -35,6 +35,13 @@ TABLES: Mapping[str, Mapping[str, Form]] = {
         "remove-file-artifacts": Form.FLAG,
         "pull": Form.FLAG,
         "strict": Form.FLAG,
+    },
+    "proof": {
+        "verify": Form.SWITCH,
+        "rounds": Form.NUMBER,
+        "tolerance": Form.NUMBER,
+        "without": Form.TEXTS,
+        "seccomp-action": Form.TEXT,
     },
     "rules": {
         "keep": Form.TEXT,

@@ -4,6 +4,7 @@
     tree.jsonl.gz      one entry of the file tree a line
     trace.json.gz      what happened
     contents.json.gz   what the files said when they were asked
+    runs.json.gz       what came of each run
 
 The same capture gives the same bytes. Paths that are not UTF-8 are kept as JSON escapes of lone surrogates.
 A folder may come from anyone: it is read as plain data, in bounded amounts, and checked against the types.
@@ -25,10 +26,11 @@ from slimtrace.facts import paths
 from slimtrace.facts.capture import Answers, Capture
 from slimtrace.facts.events import Trace
 from slimtrace.facts.image import Image
+from slimtrace.facts.runs import Run
 from slimtrace.facts.tree import Entry, FileTree, Kind
 
-SCHEMA = 3
-FILES = ("capture.json", "tree.jsonl.gz", "trace.json.gz", "contents.json.gz")
+SCHEMA = 4
+FILES = ("capture.json", "tree.jsonl.gz", "trace.json.gz", "contents.json.gz", "runs.json.gz")
 LIMIT = 1 << 28  # bytes of one file, unpacked: about two million tree entries
 LINE_LIMIT = 1 << 17  # bytes of a tree entry: two paths of PATH_MAX, each byte an escape, and some numbers
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's window for a gzip header, which then has no time and no name
@@ -46,6 +48,7 @@ def pack(capture: Capture) -> dict[str, bytes]:
         "tree.jsonl.gz": _gzip(_tree_lines(capture.tree)),
         "trace.json.gz": _gzip([_line(encode(capture.trace))]),
         "contents.json.gz": _gzip([_line(encode(answers))]),
+        "runs.json.gz": _gzip([_line(encode(capture.runs))]),
     }
 
 
@@ -80,7 +83,8 @@ def load(folder: Path) -> Capture:
         tree = _tree(decode(Entry, json.loads(line.decode())) for line in _lines(folder / "tree.jsonl.gz"))
         trace = decode(Trace, json.loads(_gunzip(folder / "trace.json.gz")))
         answers = decode(Answers, json.loads(_gunzip(folder / "contents.json.gz")))
-        return Capture(image, tree, trace, answers)
+        runs = decode(tuple[Run, ...], json.loads(_gunzip(folder / "runs.json.gz")))
+        return Capture(image, tree, trace, answers, runs)
     except OSError as error:
         raise SlimtraceError(f"cannot read the capture {where}: {error.strerror or error}") from error
     except (Malformed, ValueError, EOFError, RecursionError, MemoryError, zlib.error) as error:

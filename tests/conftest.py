@@ -88,6 +88,21 @@ def _command(name: str) -> str:
     return "" if shutil.which(name, path=path) else f"no {name} command"
 
 
+def _selinux() -> str:
+    # Downloads too, what is not in the cache.
+    import policies
+
+    if reason := _command("secilc") or _command("sesearch"):
+        return reason
+    if not policies.PP.exists():
+        return f"no {policies.PP} (policycoreutils)"
+    try:
+        policies.base()
+    except policies.Unobtainable as problem:
+        return str(problem)
+    return ""
+
+
 # A probe returns nothing if the feature is there, else the reason why it is not.
 FEATURES: dict[str, Callable[[], str]] = {
     "root": _root,
@@ -103,6 +118,7 @@ FEATURES: dict[str, Callable[[], str]] = {
     "strace": lambda: _command("strace"),
     "vagrant": lambda: _command("vagrant"),
     "apparmor-parser": lambda: _command("apparmor_parser"),
+    "selinux": _selinux,
     "vm": _vm,
     "vm-arm64": _vm_arm64,
     "tmux": lambda: _command("tmux"),

@@ -57,6 +57,8 @@ if [ "$mode" = test ]; then
     wanted="$wanted apparmor strace tmux crun"
     # tests/vm boots other kernels; the last four unpack them and make the guest's disk.
     wanted="$wanted qemu-system-x86 busybox-static kmod zstd xz-utils e2fsprogs"
+    # tests/reason compiles SELinux policies, and asks what they allow.
+    wanted="$wanted secilc setools policycoreutils"
     # tests/e2e builds with podman's service too; netavark, or it would bring another network stack.
     wanted="$wanted podman netavark runc"
 fi

@@ -4,7 +4,7 @@ Everything heavy is imported inside the verbs, so that ``slimtrace --help`` answ
 by --help in the order in which its module is imported here.
 """
 
-from slimtrace.cli import build, record, look  # isort: skip
+from slimtrace.cli import build, proof, record, look  # isort: skip
 from slimtrace.cli.running import main
 
-__all__ = ["build", "look", "main", "record"]
+__all__ = ["build", "look", "main", "proof", "record"]

@@ -9,7 +9,7 @@ from slimtrace import signals
 from slimtrace.cli import options
 from slimtrace.cli.app import app
 from slimtrace.cli.config import Configured
-from slimtrace.cli.values import commands, launch, lines
+from slimtrace.cli.values import action, commands, launch, lines, measures
 from slimtrace.errors import Exit, SlimtraceError
 
 
@@ -44,6 +44,11 @@ def build(
     preserve_path: options.PreservePath = None,
     path_perms: options.PathPerms = None,
     package_db: options.PackageDatabase = "trimmed",
+    verify: options.Verify = True,
+    rounds: options.Rounds = 3,
+    tolerance: options.Tolerance = 0.0,
+    without: options.Without = None,
+    seccomp_action: options.SeccompAction = "errno",
     config: options.Config = None,
     artifacts: options.Artifacts = None,
     remove_file_artifacts: options.RemoveFileArtifacts = False,
@@ -51,7 +56,7 @@ def build(
     strict: options.Strict = False,
     as_json: options.Json = False,
 ) -> None:
-    """Trace IMAGE's container and make a slim image and security profiles of what it needs."""
+    """Trace IMAGE's container, make a slim image and security profiles of what it needs, and try them."""
     with signals.deferred():
         from slimtrace import pipeline
         from slimtrace.observe.plan import Plan, Until
@@ -93,6 +98,11 @@ def build(
         keep_artifacts=not remove_file_artifacts,
         pull=pull,
         captures=tuple(from_ or ()),
+        verify=verify,
+        rounds=rounds,
+        tolerance=tolerance,
+        without=measures(without),
+        seccomp_action=action(seccomp_action),
     )
     with signals.deferred():
         with live.screen(json=as_json) as screen:

@@ -147,6 +147,33 @@ RemoveFileArtifacts = Annotated[
     bool, typer.Option("--remove-file-artifacts", help="Write no artifacts, only the image.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 13 when the result has doubts.")]
+Verify = Annotated[
+    bool,
+    typer.Option(help="Run the slim image under its profiles, compare it with the fat one, and repair it."),
+]
+Rounds = Annotated[
+    int, typer.Option(metavar="N", min=0, max=20, help="How many times it may be repaired and tried again.")
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(metavar="SHARE", min=0, max=1, help="The share of an answer that may differ, 0 to 1."),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MEASURE",
+        help="Do not confine it by this: seccomp, capabilities, no-new-privileges or read-only. May be "
+        "repeated.",
+    ),
+]
+SeccompAction = Annotated[
+    str,
+    typer.Option(
+        metavar="ACTION",
+        help="What the seccomp profile does with a call that it does not allow: errno (it fails), kill (the "
+        "process ends) or log (it is allowed, and logged).",
+    ),
+]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the capture.")]
 BuiltImage = Annotated[str, typer.Argument(metavar="IMAGE", help="The image, as build was told it.")]
 BuiltArtifacts = Annotated[

@@ -10,6 +10,7 @@ from slimtrace.errors import Exit, SlimtraceError
 if TYPE_CHECKING:
     from slimtrace.engine import Launch
 
+ACTIONS = ("errno", "kill", "log")
 LIST_LIMIT = 1 << 24  # bytes of a list of paths
 
 
@@ -50,6 +51,25 @@ def commands(given: list[str] | None) -> tuple[str, ...]:
         if not words("--exec", text):
             raise SlimtraceError("cannot run an empty --exec", "--exec CMD", Exit.USAGE)
     return tuple(given or ())
+
+
+def measures(given: list[str] | None) -> tuple[str, ...]:
+    """What --without names, each once. Raises SlimtraceError (USAGE) for what is none."""
+    from slimtrace.facts.confinement import MEASURES
+
+    for name in given or ():
+        if name not in MEASURES:
+            raise SlimtraceError(f"cannot leave out {name!r}", f"say {', '.join(MEASURES)}", Exit.USAGE)
+    return tuple(dict.fromkeys(given or ()))
+
+
+def action(name: str) -> str:
+    """What --seccomp-action names. Raises SlimtraceError (USAGE) for what is none."""
+    if name not in ACTIONS:
+        raise SlimtraceError(
+            f"cannot answer refused calls by {name!r}", f"say {', '.join(ACTIONS)}", Exit.USAGE
+        )
+    return name
 
 
 def variable(item: str) -> tuple[str, str]:

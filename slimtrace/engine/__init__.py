@@ -9,9 +9,9 @@ from typing import Self
 
 from slimtrace import owner, signals
 from slimtrace.engine.connection import PATIENT, QUICK
-from slimtrace.engine.containers import LABEL, Containers
+from slimtrace.engine.containers import Containers
 from slimtrace.engine.errors import speaking
-from slimtrace.engine.values import EngineInfo, ExecResult, Launch, State
+from slimtrace.engine.values import LABEL, EngineInfo, ExecResult, Launch, State
 from slimtrace.errors import SlimtraceError
 
 
@@ -57,8 +57,10 @@ class Engine(Containers):
 
     def sweep(self) -> int:
         """Remove the leftovers; how many containers there were."""
-        self._forget_kept()
-        return self._remove_all(lambda name: not owner.alive(name))
+        removed = self._remove_all(lambda name: not owner.alive(name))
+        self._remove_volumes(lambda name: not owner.alive(name))
+        self._forget_names()
+        return removed
 
 
 __all__ = ["LABEL", "Engine", "EngineInfo", "ExecResult", "Launch", "State"]

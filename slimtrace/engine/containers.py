@@ -8,15 +8,14 @@ from typing import Any
 from slimtrace import owner, signals
 from slimtrace.engine.connection import QUICK
 from slimtrace.engine.errors import no_image, runtime_reason, speaking
-from slimtrace.engine.images import Images
-from slimtrace.engine.values import ExecResult, Launch, State
+from slimtrace.engine.values import LABEL, ExecResult, Launch, State
+from slimtrace.engine.volumes import Volumes
 from slimtrace.errors import Exit, SlimtraceError
 
-LABEL = "slimtrace.run"
 OUTPUT_LIMIT = 1 << 20  # bytes kept of what an exec'd command prints, the last ones
 
 
-class Containers(Images):
+class Containers(Volumes):
     """What an Engine does with containers."""
 
     def create(self, image: str, launch: Launch | None = None) -> str:
@@ -65,6 +64,11 @@ class Containers(Images):
                         Exit.START_FAILED,
                     ) from error
         return str(made["Id"])
+
+    def put(self, container: str, archive: bytes) -> None:
+        """Unpack a tar archive at the root of the container's files; what is there is replaced."""
+        with speaking(f"put files into the container {container[:12]}"):
+            self._api.put_archive(container, "/", archive)
 
     def start(self, container: str) -> None:
         """Raises START_FAILED with the runtime's own reason, such as an entrypoint that does not exist."""

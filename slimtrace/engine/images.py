@@ -1,18 +1,17 @@
 """The engine's images: looked up, pulled, loaded, saved, named and removed."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from slimtrace import owner, signals
+from slimtrace import signals
 from slimtrace.engine.connection import Connection
 from slimtrace.engine.errors import check, no_image, speaking
 from slimtrace.engine.values import CHUNK, history
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.image import Image
 
-KEPT = "slimtrace-kept"  # the name of what a build may have to bring back
 IMAGES_ASKED = 1000  # of all that the engine has, the newest, when a base image is looked for
 
 
@@ -141,51 +140,6 @@ class Images(Connection):
                 self._api.remove_image(reference)
             except NotFound:
                 return
-
-    @contextmanager
-    def keeping(self, reference: str) -> Iterator[None]:
-        """If the block fails, the name `reference` means again what it meant before: nothing, or its image."""
-        before = self.image_id(reference)
-        kept = ""
-        if before is not None and self.info().containerd_store:  # there an image goes with its last name
-            kept = f"{KEPT}:{owner.current().replace(':', '-')}"
-            self.tag(before, kept)
-        try:
-            yield
-        except BaseException:
-            with signals.deferred(), suppress(SlimtraceError):  # the first failure is the one to tell
-                self._restore(reference, before)
-            raise
-        finally:
-            if kept:
-                with signals.deferred(), suppress(SlimtraceError):
-                    self.remove_image(kept)
-
-    def _restore(self, reference: str, before: str | None) -> None:
-        now = self.image_id(reference)
-        if now is None or now == before:
-            return
-        if before is None:
-            self.remove_image(reference)
-            return
-        self.tag(before, reference)
-        if self.image_id(now) is None:
-            return
-        with speaking(f"inspect the image {now!r}"):
-            nameless = not self._api.inspect_image(now).get("RepoTags")
-        if nameless:
-            self.remove_image(now)
-
-    def _forget_kept(self) -> None:
-        """Names that `keeping` gave to images, in processes that are gone."""
-        if not self.info().containerd_store:
-            return
-        with speaking("list the images"):
-            found = self._api.images(filters={"reference": KEPT})
-        for name in [name for image in found for name in image.get("RepoTags") or ()]:
-            repository, _, tag = name.rpartition(":")
-            if repository == KEPT and not owner.alive(tag.replace("-", ":")):
-                self.remove_image(name)
 
 
 def _breakable(stream: Iterator[bytes]) -> Iterator[bytes]:

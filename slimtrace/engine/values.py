@@ -16,6 +16,7 @@ _NO_LAYER = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK
     "VOLUME",
 }
 
+LABEL = "slimtrace.run"  # its value names the process that a container or a volume belongs to
 CHUNK = 1 << 20  # bytes of an image or of files, moved at a time
 
 
@@ -26,8 +27,8 @@ class Launch:
     `entrypoint` and `cmd` are None to keep the image's (a given entrypoint drops the image's cmd, as with
     docker run). `env` and `labels` are added to the image's. `binds` are ``SOURCE:PATH[:ro]``; nothing is
     mounted that the user did not ask for, and no port is published. `tmpfs` maps a path to mount options as
-    docker run's --tmpfs takes them; `volumes` are paths where an anonymous volume begins with what the image has
-    there; `volumes_from` are containers whose volumes it gets; `pid_mode` and `ipc_mode` are host,
+    docker run's --tmpfs takes them; `volumes` are paths where an anonymous volume begins with what the image
+    has there; `volumes_from` are containers whose volumes it gets; `pid_mode` and `ipc_mode` are host,
     ``container:ID`` or empty.
     """
 

@@ -42,17 +42,23 @@ class Contents(Protocol):
         too."""
         ...
 
+    def file_capabilities(self, path: str) -> str:
+        """The capabilities that executing the file gives, as facts.filecaps writes them; "" for none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Contents that were asked for once, for a stored capture; what was never asked answers None. `named` holds
-    the mentions by ``LANGUAGE PATH``, `packaged` the manifests by ``FORMAT PATH``."""
+    the mentions by ``LANGUAGE PATH``, `packaged` the manifests by ``FORMAT PATH``, `capable` the file
+    capabilities by path."""
 
     elfs: Mapping[str, Elf | None] = field(default_factory=dict)
     heads: Mapping[str, bytes | None] = field(default_factory=dict)
     texts: Mapping[str, str | None] = field(default_factory=dict)
     named: Mapping[str, tuple[Mention, ...]] = field(default_factory=dict)
     packaged: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)
+    capable: Mapping[str, str] = field(default_factory=dict)
 
     def elf(self, path: str) -> Elf | None:
         return self.elfs.get(path)
@@ -69,11 +75,14 @@ class Answers:
     def manifests(self, path: str, form: Format) -> tuple[Manifest, ...]:
         return self.packaged.get(f"{form} {path}", ())
 
+    def file_capabilities(self, path: str) -> str:
+        return self.capable.get(path, "")
+
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """One image and its runs: what the image is, what files it holds, what happened, what the files say, and what
-    came of the runs (none where a container was only watched)."""
+    """One image and its runs: what the image is, what files it holds, what happened, what the files say, and
+    what came of the runs (none where a container was only watched)."""
 
     image: Image
     tree: FileTree

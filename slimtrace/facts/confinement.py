@@ -1,4 +1,5 @@
-"""How a container is to be confined beyond its seccomp and AppArmor profiles, and what verifying found missing."""
+"""How a container is to be confined beyond its seccomp and AppArmor profiles, and what verifying found
+missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,13 +8,19 @@ from slimtrace.facts.events import CallArguments
 
 # What is put on a container to verify it, each of which can be left out alone to find which one is at fault.
 MEASURES = ("seccomp", "capabilities", "no-new-privileges", "read-only")
+# What Docker gives to a container that asks for nothing (moby oci/caps/defaults.go).
+GIVEN = (
+    *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),
+    *("net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Writable:
     """A directory that must be writable under a read-only root. As a `volume` it begins with what the image has
     there, and lasts as long as the volume; else it is a tmpfs, empty, with `mode`, `uid` and `gid`. `reason` is
-    a sentence that names a path written there."""
+    a sentence that names a path written there. `executable`: code was run from there, which a tmpfs forbids
+    unless it is told otherwise."""
 
     path: str
     volume: bool = False
@@ -21,14 +28,18 @@ class Writable:
     uid: int = 0
     gid: int = 0
     reason: str = ""
+    executable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped, as
-    capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the image's own is
-    right. `reasons` says for each measure (MEASURES), capability and writable path why it is so; `notes` are
-    sentences on what could not be confined, and what would help."""
+    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped,
+    as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the
+    image's own is right. `reasons` says for each measure (MEASURES), capability and writable path why it is so;
+    `notes` are sentences on what could not be confined, and what would help. `uid` and `gid` are the numbers of
+    the user that the container starts as, None where the image does not tell. `low_ports` are the ports below
+    1024 that the program bound: Docker lets anyone have these (ip_unprivileged_port_start is 0 there), others
+    do not."""
 
     cap_add: tuple[str, ...] = ()
     no_new_privileges: bool = True
@@ -37,6 +48,9 @@ class Confinement:
     user: str = ""
     reasons: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    uid: int | None = None
+    gid: int | None = None
+    low_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,12 +138,14 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A place in the container, other than the root, where another file system is mounted: its kind and source
-    as proc(5) tells them in mountinfo, "" where they are not known."""
+    """A place in the container, other than the root, where another file system is mounted: its kind and source,
+    and as `root` the directory or file of it that is seen there (of a bind mount the host's path, or the end of
+    it), as proc(5) tells them in mountinfo, "" where they are not known."""
 
     path: str
     filesystem: str = ""
     source: str = ""
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +178,9 @@ MAX_VALUES = 64  # of one argument that are told apart
 @dataclass(frozen=True, slots=True)
 class CallArguments:
     """The values that the argument number `index` (from 0) of `call` had in one phase, origin and ABI, sorted;
-    for flags that are looked at in part (clone's namespaces) with the other bits cleared. `more` says that there
-    were more than MAX_VALUES. Told for the calls and arguments on which a profile depends (observe/calls.py)."""
+    for flags that are looked at in part (clone's namespaces) with the other bits cleared. `more` says that
+    there were more than MAX_VALUES. Told for the calls and arguments on which a profile depends
+    (observe/calls.py)."""
 
     call: str
     index: int

@@ -5,6 +5,7 @@ import struct
 
 from slimtrace.facts.events import CAPABILITIES
 
+ATTRIBUTE = "security.capability"
 _REVISIONS = {0x01000000: 1, 0x02000000: 2, 0x03000000: 2}  # to the number of 32-bit words of each set
 _EFFECTIVE = 1
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 BODY_KEPT = 1 << 16  # bytes of an answer's body that are kept: the first ones
 LOG_KEPT = 200  # lines of a container's output that are kept: the last ones
+EPHEMERAL = (
+    32768  # from this port on the kernel gives them out itself: a program does not choose the same twice
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Run:
     when it ended by itself, else `stop_code` what it ended with `stop_seconds` after it was asked to stop.
     `ready_seconds` passed from its start to the last port, `seconds` to the end of the exercise. `log` are its
     last lines of output. `names` are the words by which this container alone is known (its host name and IP
-    address), which may turn up in answers."""
+    address), which may turn up in answers. `failure` is the runtime's reason where it could not be started."""
 
     start: Start = field(default_factory=Start)
     execs: tuple[str, ...] = ()
@@ -61,6 +64,7 @@ class Run:
     seconds: float = 0.0
     log: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

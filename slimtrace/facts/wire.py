@@ -28,7 +28,7 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "path_record": (
         ("dev", "Q"), ("ino", "Q"), ("open_flags", "Q"), ("error", "i"), ("file_mode", "I"), ("parent", "I"),
         ("magic", "I"), ("call", "H"), ("asked_length", "H"), ("base_length", "H"), ("resolved_length", "H"),
-        ("args_length", "H"), ("abi", "H"), ("unused", "I"),
+        ("args_length", "H"), ("abi", "H"), ("program", "I"),
     ),
     "fork_record": (("child", "I"), ("unused", "I")),
     "exit_record": (("code", "i"), ("unused", "I")),
@@ -122,6 +122,11 @@ def standing_word(phase: Phase, origin: Origin) -> int:
 # open(2) flags; the same numbers on x86_64 and aarch64 but O_DIRECTORY (asm/fcntl.h)
 _AT_SYMLINK_NOFOLLOW = 0x100
 _ACCESS_MODE, _O_CREAT, _O_TRUNC, _O_PATH = 0o3, 0o100, 0o1000, 0o10000000
+
+
+def program_word(raw: bytes) -> int:
+    """The 24 bits by which the kernel side tells the program of an EXEC record from others; 0 for another."""
+    return int(_PATH.unpack_from(raw)[-1]) if _HEADER.unpack_from(raw)[0] == RECORD_EXEC else 0
 
 
 def walked(raw: bytes) -> str:

@@ -26,6 +26,7 @@ class Act(IntEnum):
     FILTER = 5
     PLACES = 6
     LISTEN = 7
+    VALUE = 8
 
 
 class Places(IntEnum):
@@ -44,7 +45,8 @@ class Shape:
     `second` is the path and descriptor of a second name. With DESCRIPTOR the file is that of `dirfd`; with
     `bare` it is so where the path is NULL or empty. With ADDRESS `path` is the address, `dirfd` the socket,
     `flags` the length, or `how` says that the address is in a struct msghdr. The call counts only where the
-    argument `needs`, masked with `mask` (0: whole), is not 0."""
+    argument `needs`, masked with `mask` (0: whole), is not 0. `noted` are the bits of the first argument whose
+    values are told (events.CallArguments); with `behind` those of the word of memory that it points to."""
 
     use: Use
     path: int = NONE
@@ -58,6 +60,8 @@ class Shape:
     bare: bool = False
     needs: int = NONE
     mask: int = 0
+    noted: int = 0
+    behind: bool = False
 
 
 def _by_descriptor(use: Use, dirfd: int = 0) -> Shape:
@@ -65,6 +69,9 @@ def _by_descriptor(use: Use, dirfd: int = 0) -> Shape:
 
 
 _PROT_EXEC = 4
+_INT, _LONG = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF  # what the kernel takes of a register
+# linux/sched.h, CLONE_NEW*; the last is clone3's alone: clone(2) has the signal there
+NEW_NAMESPACES, _NEW_TIME = 0x7E02_0000, 0x80
 _MAPPED = Shape(Use.MAP, dirfd=4, act=Act.DESCRIPTOR, needs=2, mask=_PROT_EXEC)
 
 # man 2 of each. A success of open's family says read, write or list by its flags and the file's type.
@@ -177,11 +184,16 @@ SHAPES: Mapping[str, Shape] = {
     "connect": Shape(Use.WRITE, 1, 0, flags=2, act=Act.ADDRESS),
     "sendto": Shape(Use.WRITE, 4, 0, flags=5, act=Act.ADDRESS, needs=4),
     "sendmsg": Shape(Use.WRITE, 1, 0, how=1, act=Act.ADDRESS),
-    "socket": Shape(Use.READ, act=Act.SOCKET),
-    "socketpair": Shape(Use.READ, act=Act.SOCKET),
+    "socket": Shape(Use.READ, act=Act.SOCKET, noted=_INT),
+    "socketpair": Shape(Use.READ, act=Act.SOCKET, noted=_INT),
     "listen": Shape(Use.READ, act=Act.LISTEN),
     "seccomp": Shape(Use.READ, act=Act.FILTER),
-    "prctl": Shape(Use.READ, act=Act.FILTER),
+    "prctl": Shape(Use.READ, act=Act.FILTER, noted=_INT),
+    # told for their arguments alone, as a seccomp filter looks at them
+    "clone": Shape(Use.READ, act=Act.VALUE, noted=NEW_NAMESPACES),
+    "clone3": Shape(Use.READ, act=Act.VALUE, noted=NEW_NAMESPACES | _NEW_TIME, behind=True),
+    "personality": Shape(Use.READ, act=Act.VALUE, noted=_LONG),
+    "ptrace": Shape(Use.READ, act=Act.VALUE, noted=_INT),
 }
 
 # Where a 32-bit call has its arguments elsewhere: a 64-bit argument takes two registers (fanotify_mark(2)).

@@ -28,7 +28,7 @@ def _mount(line: bytes) -> Mount | None:
     fields, more = before.split(b" "), behind.split(b" ")
     if not dash or len(fields) < 5 or len(more) < 2:
         return None
-    return Mount(*(decode(unescaped(raw)) for raw in (fields[4], more[0], more[1])))
+    return Mount(*(decode(unescaped(raw)) for raw in (fields[4], more[0], more[1], fields[3])))
 
 
 def unescaped(raw: bytes) -> bytes:

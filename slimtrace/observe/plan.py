@@ -7,6 +7,7 @@ from slimtrace.errors import Exit, SlimtraceError
 
 READY_SECONDS = 60.0  # for the first port to listen, where one is expected
 STOP_SECONDS = 10
+COMMAND_SECONDS = 600.0  # for a command of the user's
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,12 @@ class Until:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the container is to be run and driven. `ready_seconds` bounds the wait for a port or an end."""
+    """How the container is to be run and driven. `ready_seconds` bounds the wait for a port or an end,
+    `command_seconds` that for the end of a command. `ports` are awaited beside those that the image exposes.
+
+    For the trial of a slim image: with `tolerant` what goes wrong is told in the Run instead of being raised.
+    `aside` is the image that holds the programs which the `execs` need: they then run beside the container,
+    in one of that image."""
 
     launch: Launch = field(default_factory=Launch)
     until: Until = field(default_factory=Until)
@@ -44,3 +50,7 @@ class Plan:
     execs: tuple[str, ...] = ()
     ready_seconds: float = READY_SECONDS
     stop_seconds: int = STOP_SECONDS
+    command_seconds: float = COMMAND_SECONDS
+    ports: tuple[int, ...] = ()
+    tolerant: bool = False
+    aside: str = ""

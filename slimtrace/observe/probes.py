@@ -7,19 +7,17 @@ import ctypes
 import mmap
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
-from slimtrace.facts.events import CAPABILITIES, Abi, CallSet, CapabilitySet, Origin, Phase
-from slimtrace.observe import calls, kernel, programs, rings
+from slimtrace.facts.events import CAPABILITIES, Abi, CallArguments, CallSet, CapabilitySet, Origin, Phase
+from slimtrace.observe import callers, calls, kernel, programs, rings
 
 POLL_MS = 40  # the longest that a file waits in the ring
 NEEDLE = 16  # characters of the container id that the kernel looks for in a cgroup's path
-# bpf/calls.h: rows by ABI, origin and phase; the same again for refused calls; io_uring's by origin and phase
-_CALL_ROWS, _RING_ROWS = 18, 36
 _LAST_PROGRAM_SECONDS = 0.005  # for one that runs while its tracepoint is taken away
 
 
@@ -38,6 +36,7 @@ class Probes:
         self._loaded = programs.load()
         self._words = _Shared(self._loaded["standings"], "I")
         self._called = _Shared(self._loaded["called"], "B")
+        self._firsts = _Shared(self._loaded["firsts"], "Q")
         self._loaded.read_with(self._take)
 
     @property
@@ -134,29 +133,42 @@ class Probes:
     def call_sets(self) -> tuple[CallSet, ...]:
         """The system calls seen so far, by phase and origin."""
         found = []
-        for abi in (Abi.NATIVE, Abi.COMPAT, Abi.X32):
+        for row, (phase, origin, abi) in callers.rows():
             names = calls.names(abi)
-            for origin in Origin:
-                for phase in Phase:
-                    row = (abi * 2 + origin) * 3 + phase
-                    made, refused = self._numbers(row), self._numbers(row + _CALL_ROWS)
-                    if abi is Abi.NATIVE or made or refused:
-                        found.append(
-                            CallSet(
-                                phase,
-                                origin,
-                                tuple(sorted(names[n] for n in made if n in names)),
-                                tuple(sorted(names[n] for n in refused if n in names)),
-                                tuple(n for n in made if n not in names),
-                                abi,
-                            )
-                        )
-        for origin in Origin:
-            for phase in Phase:
-                if made := self._numbers(_RING_ROWS + origin * 3 + phase):
-                    operations = tuple(sorted(map(rings.name_of, made)))
-                    found.append(CallSet(phase, origin, operations, abi=Abi.RING))
+            made, refused = self._numbers(row), self._numbers(row + callers.CALL_ROWS)
+            if abi is Abi.NATIVE or made or refused:
+                found.append(
+                    CallSet(
+                        phase,
+                        origin,
+                        tuple(sorted(names[n] for n in made if n in names)),
+                        tuple(sorted(names[n] for n in refused if n in names)),
+                        tuple(n for n in made if n not in names),
+                        abi,
+                    )
+                )
+        for row, (phase, origin, abi) in callers.ring_rows():
+            if made := self._numbers(row):
+                found.append(CallSet(phase, origin, tuple(sorted(map(rings.name_of, made))), abi=abi))
         return tuple(found)
+
+    def arguments(self) -> tuple[CallArguments, ...]:
+        """The values of the arguments that a profile may depend on, seen so far."""
+        noted = [(key.row, key.number, key.value) for key in self._loaded["noted"]]
+        more = [
+            (row, number)
+            for row, _ in callers.rows()
+            for number in self._numbers(row)
+            if self._called[row * calls.CALL_NUMBERS + number] & callers.MORE
+        ]
+        return callers.arguments(noted, more)
+
+    def firsts(self) -> Iterator[callers.First]:
+        """Who made each call first."""
+        for row, place in (*callers.rows(), *callers.ring_rows()):
+            for number in self._numbers(row):
+                if known := callers.first(number, self._firsts[row * calls.CALL_NUMBERS + number], place):
+                    yield known
 
     def unnamed_operations(self) -> frozenset[str]:
         """io_uring's operations that reach for a file and cannot be told by its name on this kernel."""
@@ -197,7 +209,7 @@ class _Shared:
     """A map that the kernel shares with us (BPF_F_MMAPABLE), as an array of `letter`s (struct(3)). A word is
     read and written whole, beside the programs that do the same."""
 
-    def __init__(self, table: Any, letter: Literal["B", "I"]) -> None:
+    def __init__(self, table: Any, letter: Literal["B", "I", "Q"]) -> None:
         self._memory = mmap.mmap(table.map_fd, table.max_entries * ctypes.sizeof(table.Leaf))
         self._view = memoryview(self._memory).cast("B").cast(letter)
 

@@ -63,6 +63,7 @@ STEPS = (
 RING_BYTES = 16 << 20  # a power of two; 16 MiB hold about 100,000 file records
 WAKE_BYTES = 256 << 10  # what waits for the reader at most on one processor before it is woken
 TOLD_SETS = 1 << 17  # sets of four facts that the kernel remembers, 8 MiB; a power of two
+NOTED_VALUES = 4096  # of arguments, over all calls
 _PROCESSES_IN_A_ROW = 1024
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")  # where bcc looks
 _TYPED_HELPERS = ("bpf_get_current_task_btf", "bpf_task_pt_regs")
@@ -102,6 +103,7 @@ def constants(btf: Btf) -> dict[str, int]:
     found = kernel.constants(btf) | {
         "RING_PAGES": RING_BYTES // mmap.PAGESIZE,
         "TOLD_SETS": TOLD_SETS,
+        "NOTED_VALUES": NOTED_VALUES,
         # however many processors there are, together they leave most of the ring free
         "WAKE_BYTES": min(WAKE_BYTES, RING_BYTES // 4 // (os.cpu_count() or 1)),
         "STANDING_ROWS": -(-kernel.process_limit() // _PROCESSES_IN_A_ROW),
@@ -282,6 +284,7 @@ def _fill_calls(bpf: Any) -> None:
             row.flags, row.how = _place(shape.flags), _place(shape.how)
             row.path2, row.dirfd2 = map(_place, shape.second)
             row.needs = _place(shape.needs)
+            row.noted, row.behind = shape.noted, int(shape.behind)
             table[ctypes.c_int(abi * calls.CALL_NUMBERS + number)] = row
 
 

@@ -26,16 +26,19 @@ from slimtrace.facts.events import (
     process,
 )
 from slimtrace.facts.image import Image
-from slimtrace.facts.paths import join
+from slimtrace.facts.paths import join, parent
 from slimtrace.facts.progress import Tally
+from slimtrace.facts.runs import Run
 from slimtrace.observe import calls, rings
 from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes, waiting
+from slimtrace.observe.callers import Callers
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
+from slimtrace.observe.news import News
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.probes import Probes
 from slimtrace.observe.programs import Rings
-from slimtrace.observe.run import News, Run, enter_pressed
+from slimtrace.observe.run import Drive, enter_pressed
 from slimtrace.reason.report import Probe
 
 NEWEST = 10
@@ -47,15 +50,33 @@ RUN_DIGITS = 10  # hex digits of the container's id that number the recording
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a recording gave: the trace, what the exercise saw, and how the container ended: `exit_code` when it
-    ended by itself (else None) and `stop_code` when it was stopped, after `stop_seconds`."""
+    """What a recording gave: the trace, what the exercise saw, and what came of the `runs`: of one, or of none
+    where the container was only watched, or of several where captures were merged."""
 
     trace: Trace
-    probes: tuple[Probe, ...]
-    events: int
-    exit_code: int | None
-    stop_code: int | None
-    stop_seconds: float
+    probes: tuple[Probe, ...] = ()
+    events: int = 0
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def run(self) -> Run:
+        """The run of a recording that has driven its container; an empty one otherwise."""
+        return self.runs[0] if self.runs else Run()
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the container ended with by itself, else None."""
+        return self.run.exit_code
+
+    @property
+    def stop_code(self) -> int | None:
+        """What it ended with when it was stopped, else None."""
+        return self.run.stop_code
+
+    @property
+    def stop_seconds(self) -> float:
+        """What the stop took."""
+        return self.run.stop_seconds
 
 
 class Recorder:
@@ -68,6 +89,8 @@ class Recorder:
         self._listens: list[Listen] = []
         self._sockets: list[Socket] = []
         self._programs: dict[int, str] = {}  # process -> what it executed last
+        self._held: dict[int, str] = {}  # process -> what ran in it when it was attached to
+        self._callers = Callers()
         self._parents: dict[int, int] = {}
         self._events = 0
         self._dropped = 0
@@ -102,10 +125,14 @@ class Recorder:
                 case FileUse():
                     self._uses.append(record)
                     self._news(record.resolved or record.asked)
+                    if record.call == "bind" and not record.error:
+                        self._told.bound.add(parent(join(record.base, record.asked)))
                 case Exec():
                     self._execs.append(record)
                     self._parents.setdefault(record.pid, record.parent)
-                    self._programs[record.pid] = join(record.base, record.asked)
+                    name, before = join(record.base, record.asked), self._programs.get(record.pid, "")
+                    self._callers.executed(record.pid, wire.program_word(raw), name, before)
+                    self._programs[record.pid] = name
                     self._first = self._first or record.pid
                     self._news(record.asked)
                 case wire.Fork():
@@ -160,7 +187,8 @@ class Recorder:
     ) -> Outcome:
         """Create, arm, start, drive, stop, remove. Raises SlimtraceError: START_FAILED, CRASHED when the
         container ends by itself with a failure, NEVER_READY when no port listened and no end came in time,
-        EXERCISE_FAILED when a command of the user's failed. `stop`, once set, ends the exercise."""
+        EXERCISE_FAILED when a command of the user's failed; none of these for a tolerant plan. `stop`, once
+        set, ends the exercise."""
         if self._probes is None:
             self.load()
         assert self._probes is not None
@@ -169,17 +197,16 @@ class Recorder:
         try:
             self._probes.arm(container)
             self._probes.start()
-            engine.start(container)
-            run = Run(self._told, engine, container, image, plan, note)
-            run.look_around()
-            run.drive(stop or Event())
-            exit_code, stop_code, stop_seconds = run.end()
+            drive = Drive(self._told, engine, container, image, plan, note)
+            if drive.start():
+                drive.drive(stop or Event())
+            run = drive.end()
             self._probes.drain()
-            if not self._armed:
+            if not self._armed and not run.failure:
                 raise _unseen()
-            own = tuple(process(self._run, pid) for pid in run.own_execs)
-            trace = self._trace(run.mounts, run.doubts, own)
-            return Outcome(trace, tuple(run.probes), self._events, exit_code, stop_code, stop_seconds)
+            own = tuple(process(self._run, pid) for pid in drive.own_execs)
+            trace = self._trace(drive.mounts, drive.doubts, own)
+            return Outcome(trace, tuple(drive.probes), self._events, (run,))
         finally:
             engine.remove(container)
 
@@ -216,7 +243,7 @@ class Recorder:
         text = "it ran before the recording began: what it opened and closed is not known"
         trace = self._trace(mounts, [Doubt("attached", text)] if running else [], ())
         trace = replace(trace, calls=with_waiting(trace.calls, unfinished, self._probes.standing))
-        return Outcome(trace, (), self._events, None, None, 0.0)
+        return Outcome(trace, events=self._events)
 
     def _adopt(self, target: Target) -> set[int]:
         """Take what runs there for the container's program; again for those forked meanwhile."""
@@ -234,6 +261,7 @@ class Recorder:
                     parent = process(self._run, fact.parent)
                     self._execs.append(replace(fact, pid=process(self._run, pid), parent=parent))
                     self._programs[process(self._run, pid)] = fact.asked
+                    self._held[process(self._run, pid)] = fact.asked
                     self._parents[process(self._run, pid)] = parent
                     self._news(fact.binary)
                 else:
@@ -267,6 +295,8 @@ class Recorder:
             doubts=tuple(doubts),
             sockets=tuple(self._sockets),
             own_execs=own,
+            arguments=probes.arguments(),
+            first_calls=self._callers.first_calls(probes.firsts(), self._run, self._held, self._parents),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
-from slimtrace.facts import elf, manifests, paths, sources
+from slimtrace.facts import elf, filecaps, manifests, paths, sources
 from slimtrace.facts.capture import HEAD_BYTES, TEXT_LIMIT, Answers
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
@@ -251,6 +251,7 @@ class ImageContents:
         self._texts: dict[str, str | None] = {}
         self._named: dict[str, tuple[Mention, ...]] = {}
         self._packaged: dict[str, tuple[Manifest, ...]] = {}
+        self._capable: dict[str, str] = {}
 
     def elf(self, path: str) -> elf.Elf | None:
         """The dynamic needs of an ELF file; None for any other."""
@@ -287,10 +288,25 @@ class ImageContents:
             self._packaged[key] = found or ()
         return self._packaged[key]
 
+    def file_capabilities(self, path: str) -> str:
+        """The capabilities that executing the file gives (facts.filecaps)."""
+        if path not in self._capable:
+            try:
+                raw = self._rootfs.xattrs(path).get(filecaps.ATTRIBUTE, b"")
+            except OSError:
+                raw = b""
+            self._capable[path] = filecaps.read(raw) if raw else ""
+        return self._capable[path]
+
     def answers(self) -> Answers:
         """What was asked so far, for a stored capture."""
         return Answers(
-            dict(self._elfs), dict(self._heads), dict(self._texts), dict(self._named), dict(self._packaged)
+            dict(self._elfs),
+            dict(self._heads),
+            dict(self._texts),
+            dict(self._named),
+            dict(self._packaged),
+            dict(self._capable),
         )
 
     def _ask(self, path: str, question: Callable[[io.RawIOBase], T]) -> T | None:

@@ -4,8 +4,8 @@ import queue
 import select
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import IO
 
@@ -15,35 +15,25 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
 from slimtrace.facts.events import Doubt, Listen, Mount, Origin
 from slimtrace.facts.image import Image
-from slimtrace.facts.paths import printable
-from slimtrace.observe import exercise
+from slimtrace.facts.paths import below, printable
+from slimtrace.facts.runs import EPHEMERAL, LOG_KEPT, Answer, Run, Start
+from slimtrace.observe import aside, commands, exercise
+from slimtrace.observe.asked import Asked
+from slimtrace.observe.footprint import measure_exec
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, mounted
+from slimtrace.observe.news import News
+from slimtrace.observe.output import kept_lines
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.reason.report import Probe
 
 SETTLE_SECONDS = 0.35  # without news after the last answer: it has shown what it does by itself
 LOOK_SECONDS = 1.0  # between two looks at the container itself
+HEALTH_SECONDS = 60.0  # for the image's HEALTHCHECK
 LOG_LINES = 12
 LOG_WIDTH = 200
 
 
-class News:
-    """What the reading thread tells the thread that drives the container."""
-
-    def __init__(self) -> None:
-        self.signals: queue.SimpleQueue[Listen | wire.Exit] = queue.SimpleQueue()
-        self._last = time.monotonic()
-
-    def touch(self) -> None:
-        """Something was seen that had not been seen before."""
-        self._last = time.monotonic()
-
-    def quiet_seconds(self) -> float:
-        """Since then."""
-        return time.monotonic() - self._last
-
-
-class Run:
+class Drive:
     """One container from its start to its end. `note` is told of each port and each answer."""
 
     def __init__(
@@ -65,20 +55,41 @@ class Run:
         self._ended = False
         self._ports: set[int] = set()
         self._answered: set[int] = set()
-        self._looked = time.monotonic()
+        self._looked = self._begun = self._ready = self._over_at = time.monotonic()
+        self._names = [container[:12]]  # by default the host name is the beginning of the id
+        self._failure = ""
+        self._answers: list[Answer] = []
         self.probes: list[Probe] = []
         self.doubts: list[Doubt] = []
         self.own_execs: list[int] = []
         self.mounts: list[Mount] = list(RUNTIME_MOUNTS)
 
-    def look_around(self) -> None:
-        """Its process, and what is mounted in it."""
-        self._pid = self._engine.state(self._container).pid
+    def start(self) -> bool:
+        """Whether it could be started; what its process is, and what is mounted in it. Raises SlimtraceError
+        (START_FAILED) unless the plan is tolerant."""
+        self._begun = self._ready = self._over_at = time.monotonic()
+        try:
+            self._engine.start(self._container)
+        except SlimtraceError as problem:
+            if not self._plan.tolerant or problem.exit_code is not Exit.START_FAILED:
+                raise
+            self._failure = problem.message.removeprefix("cannot start the container: ")
+            return False
+        state = self._engine.state(self._container)
+        self._pid = state.pid
+        self._names += [state.address] if state.address else []
         self.mounts += map(Mount, self._engine.mounts(self._container))
         self.mounts += mounted(self._pid)
+        return True
 
     def drive(self, stop: Event) -> None:
         """Exercise it until the plan says that it is enough, `stop` is set, or it has ended by itself."""
+        try:
+            self._drive(stop)
+        finally:
+            self._over_at = time.monotonic()
+
+    def _drive(self, stop: Event) -> None:
         until = self._plan.until
         started = time.monotonic()
         driven = False
@@ -111,11 +122,13 @@ class Run:
         if driven and self._news.quiet_seconds() >= SETTLE_SECONDS:
             return True
         if waited >= self._plan.ready_seconds and not driven:
+            if self._plan.tolerant:
+                return True
             raise self._never_ready()
         return waited >= self._plan.ready_seconds * 2
 
     def _expected(self) -> set[int]:
-        return set(self._image.tcp_ports)
+        return {*self._image.tcp_ports, *(port for port in self._plan.ports if port < EPHEMERAL)}
 
     def _never_ready(self) -> SlimtraceError:
         seconds = f"{self._plan.ready_seconds:g} s"
@@ -163,13 +176,18 @@ class Run:
         if listen.port in self._ports:
             return
         self._ports.add(listen.port)
+        self._ready = time.monotonic()
         self._note(f"port {listen.port} listens")
         if self._plan.http_probe:
             self._visit(listen)
 
+    def _told(self, asked: Asked) -> Probe:
+        self._answers.append(asked.answer)
+        self.probes.append(asked.probe)
+        return asked.probe
+
     def _visit(self, listen: Listen) -> None:
-        probe = exercise.visit(self._pid, listen)
-        self.probes.append(probe)
+        probe = self._told(exercise.visit(self._pid, listen))
         said = f"status {probe.status}, {probe.bytes} bytes" if probe.status else probe.detail
         self._note(f"{probe.target}: {said}")
         if probe.ok:
@@ -183,12 +201,11 @@ class Run:
         words = self._image.healthcheck_command
         if not words:
             return
-        result = self._engine.exec(self._container, words)
-        target = f"healthcheck: {printable(' '.join(words))}"
-        self.probes.append(Probe(target, ok=result.exit_code == 0, bytes=len(result.output)))
-        self._note(f"{target}: exit code {result.exit_code}")
-        if result.exit_code:
-            self.doubts.append(Doubt("unhealthy", "the image's own HEALTHCHECK failed", target))
+        with self._survived("healthcheck"):
+            probe = self._told(commands.health(self._engine, self._container, words, HEALTH_SECONDS))
+            self._note(f"{probe.target}: exit code {probe.status}")
+            if probe.status:
+                self.doubts.append(Doubt("unhealthy", "the image's own HEALTHCHECK failed", probe.target))
 
     def _run_commands(self) -> None:
         self._check_health()
@@ -201,15 +218,46 @@ class Run:
             "SLIMTRACE_PORT": str(ports[0]) if ports else "",
             "SLIMTRACE_PORTS": " ".join(map(str, ports)),
         }
+        seconds = self._plan.command_seconds
         for command in self._plan.host_execs:
-            self.probes.append(exercise.run_on_host(command, facts))
-            self._note(self.probes[-1].target)
+            with self._survived(f"host: {printable(command)}"):
+                self._commanded("--host-exec", command, commands.on_host(command, facts, seconds))
         for command in self._plan.execs:
-            probe, pid = exercise.run_in_container(self._engine, self._container, command)
-            self.probes.append(probe)
-            self._note(probe.target)
-            if pid:
-                self.own_execs.append(pid)
+            with self._survived(f"exec: {printable(command)}"):
+                self._execute(command, seconds)
+
+    def _execute(self, command: str, seconds: float) -> None:
+        if self._plan.aside:
+            image, launch = self._plan.aside, self._plan.launch
+            asked = aside.run(
+                self._engine, image, self._container, launch, command, seconds, self._own_directories()
+            )
+        else:
+            asked, pid = commands.in_container(self._engine, self._container, command, seconds)
+            self.own_execs += [pid] if pid else []
+        self._commanded("--exec", command, asked)
+
+    def _own_directories(self) -> set[str]:
+        """Those that a container beside it does not see by sharing its volumes: tmpfs, and where it has bound
+        UNIX sockets."""
+        volumes = self._engine.mounts(self._container)
+        found = {aside.real(self._pid, path) for path in (*self._plan.launch.tmpfs, *self._news.bound)}
+        return {path for path in found if not any(below(path, volume) for volume in volumes)}
+
+    def _commanded(self, option: str, command: str, asked: Asked) -> None:
+        if not self._plan.tolerant:
+            commands.must_succeed(option, command, asked)
+        self._note(self._told(asked).target)
+
+    @contextmanager
+    def _survived(self, target: str) -> Iterator[None]:
+        """In a tolerant plan what cannot be asked is an answer too: none."""
+        try:
+            yield
+        except SlimtraceError as problem:
+            if not self._plan.tolerant:
+                raise
+            self._note(self._told(Asked(Answer(target, ok=False, detail=problem.message))).target)
 
     def _doubt_undriven(self) -> None:
         """A port that answered nothing we know to say, and that the user did not drive, has shown little."""
@@ -219,14 +267,16 @@ class Run:
             text = "nothing drove it: what its clients make it do is unseen; --host-exec or --exec can"
             self.doubts.append(Doubt("undriven-port", text, f"port {port}"))
 
-    def end(self) -> tuple[int | None, int | None, float]:
-        """Stop it unless it has ended: (its own exit code, that of the stop, the seconds that the stop took).
-        Raises SlimtraceError (CRASHED) when it ended by itself with a failure."""
+    def end(self) -> Run:
+        """Stop it unless it has ended; what came of it. Raises SlimtraceError (CRASHED) when it ended by itself
+        with a failure, unless the plan is tolerant."""
+        if self._failure:
+            return self._came_of_it(exit_code=self._engine.state(self._container).exit_code)
         self._doubt_undriven()
         state = self._engine.state(self._container)
         if self._ended or not state.running:
             code = self._engine.wait(self._container, timeout=self._plan.stop_seconds)
-            if code:
+            if code and not self._plan.tolerant:
                 killed = "; it was out of memory" if state.oom_killed else ""
                 raise SlimtraceError(
                     f"cannot slim {self._image.reference}: its container ended by itself with exit code {code}"
@@ -238,7 +288,9 @@ class Run:
             if missing := self._expected() - self._ports:
                 ports = ", ".join(map(str, sorted(missing)))
                 self.doubts.append(Doubt("port-silent", f"it ended before it listened on port {ports}"))
-            return code, None, 0.0
+            return self._came_of_it(exit_code=code)
+        if not self._plan.tolerant and not self._image.healthcheck_command:
+            measure_exec(self._engine, self._container)
         begun = time.monotonic()
         self._engine.stop(self._container, self._plan.stop_seconds)
         taken = time.monotonic() - begun
@@ -246,7 +298,30 @@ class Run:
         if stopped == 137 and taken >= self._plan.stop_seconds:
             text = f"it did not stop within {self._plan.stop_seconds} s and was killed: its end is unseen"
             self.doubts.append(Doubt("killed", text))
-        return None, stopped, taken
+        return self._came_of_it(stop_code=stopped, stop_seconds=taken)
+
+    def _came_of_it(
+        self, exit_code: int | None = None, stop_code: int | None = None, stop_seconds: float = 0.0
+    ) -> Run:
+        launch, plan = self._plan.launch, self._plan
+        start = Start(launch.entrypoint, launch.cmd, dict(launch.env), launch.user, launch.workdir)
+        output = self._engine.logs(self._container, LOG_KEPT)
+        return Run(
+            start=start,
+            execs=plan.execs,
+            host_execs=plan.host_execs,
+            http_probe=plan.http_probe,
+            ports=tuple(sorted(self._ports)),
+            answers=tuple(self._answers),
+            exit_code=exit_code,
+            stop_code=stop_code,
+            stop_seconds=round(stop_seconds, 3),
+            ready_seconds=round(self._ready - self._begun, 3),
+            seconds=round(self._over_at - self._begun, 3),
+            log=kept_lines(output),
+            names=tuple(self._names),
+            failure=self._failure,
+        )
 
     def _logs(self) -> tuple[str, ...]:
         lines = self._engine.logs(self._container, LOG_LINES).strip().splitlines()

@@ -12,6 +12,7 @@ from slimtrace.facts.events import Abi, Doubt, Phase, Trace
 from slimtrace.facts.feature import FeatureResult, missing
 from slimtrace.facts.paths import printable
 from slimtrace.present.page import Row, Section, Tone, many, row, seconds, size, write, write_line
+from slimtrace.present.proven import confined, tried
 from slimtrace.reason.report import Probe, Report
 
 SUBJECTS_SHOWN = 3  # of one kind of doubt
@@ -65,6 +66,8 @@ def _summary(report: Report) -> list[Section]:
         Section("Time", times, frozenset({1})),
         Section("Probes", _probes(report.probes)),
         Section("Traced", _traced(report)),
+        Section("Confined", confined(report)),
+        Section("Tried", tried(report.trial)),
         Section("Doubts", _doubts(report.doubts)),
         Section("Artifacts", [row(kind, where) for kind, where in report.artifacts.items()]),
         Section("Run it", [row(_run_command(report))]),
@@ -87,10 +90,7 @@ def _probes(probes: Sequence[Probe]) -> list[Row]:
 
 
 def _traced(report: Report) -> list[Row]:
-    default = f", {report.calls_default} in Docker's own" if report.calls_default else ""
     rows = [
-        row("system calls", f"{report.calls} in the seccomp profile{default}"),
-        row("capabilities", ", ".join(report.capabilities) or "none"),
         row("events", f"{report.events}"),
         row("lost events", f"{report.lost}", tone="bad" if report.lost else ""),
     ]

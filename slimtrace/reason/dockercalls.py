@@ -55,13 +55,63 @@ ALLOWED = frozenset(_NAMES.split())
 _NEW_NAMESPACES = 2114060288
 
 
-def _compare(value: int, op: str, index: int = 0, value_two: int = 0) -> dict[str, Any]:
+def compare(value: int, op: str, index: int = 0, value_two: int = 0) -> dict[str, Any]:
+    """One condition on an argument, as Docker's JSON writes it. With MASKED_EQ `value` is the mask, and
+    `value_two` what has to be left."""
     return {"index": index, "value": value, "valueTwo": value_two, "op": f"SCMP_CMP_{op}"}
 
 
 # Each condition is one rule; a call is allowed if any holds. socket: not AF_ALG (38), not AF_VSOCK (40).
 CONDITIONS: dict[str, tuple[dict[str, Any], ...]] = {
-    "clone": (_compare(_NEW_NAMESPACES, "MASKED_EQ"),),
-    "personality": tuple(_compare(value, "EQ") for value in (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)),
-    "socket": (_compare(38, "LT"), _compare(39, "EQ"), _compare(40, "GT")),
+    "clone": (compare(_NEW_NAMESPACES, "MASKED_EQ"),),
+    "personality": tuple(compare(value, "EQ") for value in (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)),
+    "socket": (compare(38, "LT"), compare(39, "EQ"), compare(40, "GT")),
 }
+
+DEFAULT = ALLOWED | CONDITIONS.keys()  # what it allows, some of it under conditions
+
+
+def default_profile(architecture: str, others: list[str]) -> dict[str, Any]:
+    """The whole of it as a profile, for an architecture and those whose calls the kernel accepts beside it."""
+    rules: list[dict[str, Any]] = [{"names": sorted(ALLOWED), "action": "SCMP_ACT_ALLOW"}]
+    for name, conditions in sorted(CONDITIONS.items()):
+        rules += [{"names": [name], "action": "SCMP_ACT_ALLOW", "args": [one]} for one in conditions]
+    rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38})
+    return {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": 1,
+        "archMap": [{"architecture": architecture, "subArchitectures": others}],
+        "syscalls": rules,
+    }
+
+
+# Names of DEFAULT that an architecture's own table of system calls has not (libseccomp 2.5.4; include/uapi and
+# arch/x86/entry/syscalls of Linux 6.18): they are of its 32-bit programs, or of other architectures.
+_ON_NEITHER = """
+_llseek _newselect arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush chown32 clock_adjtime64
+clock_getres_time64 clock_gettime64 clock_nanosleep_time64 fadvise64_64 fchown32 fcntl64 fstat64 fstatat64
+fstatfs64 ftruncate64 futex_time64 getegid32 geteuid32 getgid32 getgroups32 getresgid32 getresuid32 getuid32
+io_pgetevents_time64 ipc lchown32 lstat64 mmap2 mq_timedreceive_time64 mq_timedsend_time64 ppoll_time64
+pselect6_time64 recv recvmmsg_time64 riscv_flush_icache riscv_hwprobe rt_sigtimedwait_time64
+s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr sched_rr_get_interval_time64 semtimedop_time64
+send sendfile64 set_tls setfsgid32 setfsuid32 setgid32 setgroups32 setregid32 setresgid32 setresuid32
+setreuid32 setuid32 sigprocmask sigreturn socketcall stat64 statfs64 swapcontext sync_file_range2
+timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 truncate64 ugetrlimit
+utimensat_time64 waitpid
+"""
+_NOT_ON_ARM64 = """
+access alarm arch_prctl chmod chown creat dup2 epoll_create epoll_ctl_old epoll_wait epoll_wait_old eventfd
+fork futimesat get_thread_area getdents getpgrp inotify_init lchown link lstat mkdir mknod modify_ldt open
+pause pipe poll readlink rename rmdir select set_thread_area signalfd stat symlink time unlink uretprobe utime
+utimes vfork
+"""
+_ABSENT = {
+    "SCMP_ARCH_X86_64": frozenset(_ON_NEITHER.split()),
+    "SCMP_ARCH_AARCH64": frozenset((_ON_NEITHER + _NOT_ON_ARM64).split()),
+}
+
+
+def absent_on(architecture: str) -> frozenset[str]:
+    """Those of DEFAULT that mean nothing on an architecture, by seccomp's name of it; none where it is
+    another."""
+    return _ABSENT.get(architecture, frozenset())

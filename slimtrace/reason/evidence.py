@@ -16,6 +16,7 @@ from slimtrace.reason import scripts
 CONFIG = "the image's configuration"
 RUNTIME = "the container runtime"
 RULES = "the user's rules"
+TRIAL = "the trial of the slim image"
 START = "the container's start"
 ENTERED = "an exec into the container"
 
@@ -41,7 +42,7 @@ _NOT_FOLLOWING = """
 lstat lstat64 readlink readlinkat unlink unlinkat rename renameat renameat2 symlink symlinkat link linkat mkdir
 mkdirat mknod mknodat rmdir lchown lchown32 lsetxattr lgetxattr llistxattr lremovexattr
 """
-_ON_LINKS = frozenset(_NOT_FOLLOWING.split())
+ON_LINKS = frozenset(_NOT_FOLLOWING.split())
 _RENAMES = frozenset(("rename", "renameat", "renameat2"))
 
 
@@ -191,7 +192,7 @@ def _of_use(use: FileUse, source: str, of: str, volumes: tuple[str, ...]) -> Ite
     # A call that failed other than by ENOENT met something there; its need ends with its being there.
     if use.error:
         why, depth = (Why.CHANGED if why is Why.CHANGED else Why.LOOKED_AT), Depth.ALONE
-    follow = use.use is not Use.LINK and use.call not in _ON_LINKS
+    follow = use.use is not Use.LINK and use.call not in ON_LINKS
     if not use.truncated and use.asked and (use.base or use.asked.startswith("/")):
         yield Claim(paths.join(use.base, use.asked), why, source, of, depth, follow, present)
     if use.resolved.startswith("/"):

@@ -1,10 +1,10 @@
 """The artifact graph: what needs what, and why. The only place that knows networkx.
 
-Nodes are paths of the image's tree ("/…"), processes ("process /usr/sbin/nginx": one node for all that ran
-this program), the packages that own kept files ("package deb libc6 2.36-9"), and three origins: the image's
-configuration, the container runtime, the user's rules. An edge leads from what needs to what is needed and
-carries its Reasons; edges without one only connect (a program's file to its processes, a file to its
-packages). Everything that is a path in the graph is kept.
+Nodes are paths of the image's tree ("/…"), processes ("process /usr/sbin/nginx": one node for all that ran this
+program), the packages that own kept files ("package deb libc6 2.36-9"), and four origins: the image's
+configuration, the container runtime, the user's rules, the trial of the slim image. An edge leads from what
+needs to what is needed and carries its Reasons; edges without one only connect (a program's file to its
+processes, a file to its packages). Everything that is a path in the graph is kept.
 
 Of the rules for what is not the image's: path_resolution(7) for what is walked on the way, the OCI
 image-spec's and Docker's VOLUME (the engine fills a new volume from the image, so the image's own files below
@@ -20,10 +20,11 @@ from slimtrace.facts import paths
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Why
 from slimtrace.facts.tree import FileTree, Resolution
-from slimtrace.reason.evidence import CONFIG, RULES, RUNTIME
+from slimtrace.reason.evidence import CONFIG, RULES, RUNTIME, TRIAL
 
 # Reasons that a directory may have in place of what is not there; for any other it was looked at.
 _OF_DIRECTORIES = frozenset((Why.CHANGED, Why.CONFIGURED, Why.RULE, Why.RUNTIME))
+_OF_THE_IMAGE = frozenset((Why.RULE, Why.REPAIR))  # no mount hides what is asked for by these
 
 
 class ArtifactGraph:
@@ -37,6 +38,7 @@ class ArtifactGraph:
         self._edges = nx.DiGraph()
         self._edges.add_edge(CONFIG, RUNTIME)
         self._edges.add_edge(CONFIG, RULES)
+        self._edges.add_edge(CONFIG, TRIAL)
 
     def __contains__(self, path: str) -> bool:
         return path.startswith("/") and path in self._edges
@@ -90,11 +92,11 @@ class ArtifactGraph:
             self.keep(paths.parent(path), Reason(Why.PARENT, path), path)
 
     def reach(self, path: str, reason: Reason, source: str, follow: bool = True) -> Resolution | None:
-        """Keep where `path` leads and the links on the way. What lies on a mount is not the image's: then
-        the mount point is kept; of what is missing, the nearest directory that is not. Returns where it
-        led if that is the image's own. A user's rule means the image: no mount hides it."""
+        """Keep where `path` leads and the links on the way. What lies on a mount is not the image's: then the
+        mount point is kept; of what is missing, the nearest directory that is not. Returns where it led if that
+        is the image's own. A rule of the user's, or a repair, means the image: no mount hides it."""
         found = self._tree.resolve(path, follow)
-        if reason.why is Why.RULE and found.entry:
+        if reason.why in _OF_THE_IMAGE and found.entry:
             self.keep(found.path, reason, source)
             self._keep_way(path, found.links, found.path, hidden=False)
             return found

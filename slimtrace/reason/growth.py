@@ -9,7 +9,7 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Reason, Why
 from slimtrace.facts.tree import Kind
-from slimtrace.reason import discovery, evidence, scripts, wishes
+from slimtrace.reason import discovery, evidence, privileges, scripts, wishes
 from slimtrace.reason.evidence import Claim, Depth
 from slimtrace.reason.graph import ArtifactGraph
 from slimtrace.reason.linker import Linker
@@ -29,16 +29,19 @@ _FOR_CONTENT = frozenset(
         Why.ON_DEMAND,
         Why.CONFIGURED,
         Why.RULE,
+        Why.REPAIR,
     )
 )
 
 
-def grow(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
-    """The graph of everything that `capture` and `rules` give a reason to keep."""
+def grow(capture: Capture, rules: Rules | None = None, repairs: tuple[str, ...] = ()) -> ArtifactGraph:
+    """The graph of everything that `capture` and `rules` give a reason to keep, and of what a trial of the slim
+    image has missed: the paths `repairs`."""
     rules = rules or Rules()
     growth = _Growth(capture, Exclusion(capture.tree, rules))
     growth.place(evidence.claims(capture))
     growth.place(wishes.claims(capture, rules))
+    growth.place(wishes.repaired(capture, repairs))
     growth.link()
     if rules.keep is not Keep.EXACT:
         whole = (WholePackages(capture),) if rules.keep is Keep.PACKAGE else ()
@@ -47,6 +50,7 @@ def grow(capture: Capture, rules: Rules | None = None) -> ArtifactGraph:
     graph = growth.graph
     graph.doubts += (*evidence.missing(capture), *wishes.missing(capture, rules))
     graph.doubts += unreadable(capture)
+    privileges.ask(capture)
     graph.join_loose_ends()
     growth.own(rules)
     return graph

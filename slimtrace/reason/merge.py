@@ -6,13 +6,25 @@ since what one run saw in the image must not be hidden by another's volume; of `
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import reduce
 from typing import Any, TypeVar
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.events import Abi, CallSet, CapabilitySet, Mount, Origin, Phase, Trace
+from slimtrace.facts.events import (
+    MAX_VALUES,
+    Abi,
+    CallArguments,
+    CallSet,
+    CapabilitySet,
+    FirstCall,
+    Mount,
+    Origin,
+    Phase,
+    Trace,
+)
+from slimtrace.facts.runs import Run
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,6 +50,7 @@ def merge(captures: Sequence[Capture]) -> Capture:
         tree=max((capture.tree for capture in captures), key=len),
         trace=reduce(_traces, (capture.trace for capture in captures), captures[0].trace),
         contents=reduce(_answers, (_known(capture) for capture in captures)),
+        runs=_runs(run for capture in captures for run in capture.runs),
     )
 
 
@@ -64,6 +77,8 @@ def _traces(one: Trace, other: Trace) -> Trace:
         doubts=_union(one.doubts, other.doubts),
         sockets=_union(one.sockets, other.sockets),
         own_execs=tuple(sorted({*one.own_execs, *other.own_execs})),
+        arguments=_arguments((*one.arguments, *other.arguments)),
+        first_calls=_first_calls((*one.first_calls, *other.first_calls)),
     )
 
 
@@ -117,6 +132,27 @@ def _calls(sets: Iterable[CallSet]) -> tuple[CallSet, ...]:
     )
 
 
+def _arguments(told: Iterable[CallArguments]) -> tuple[CallArguments, ...]:
+    """Of each call in one place the values of all; of more than MAX_VALUES the smallest."""
+    groups: dict[tuple[Abi, Origin, Phase, str, int], list[CallArguments]] = {}
+    for one in told:
+        groups.setdefault((one.abi, one.origin, one.phase, one.call, one.index), []).append(one)
+    found = []
+    for (abi, origin, phase, call, index), group in sorted(groups.items(), key=lambda item: item[0]):
+        values = _every(one.values for one in group)
+        more = len(values) > MAX_VALUES or any(one.more for one in group)
+        found.append(CallArguments(call, index, values[:MAX_VALUES], phase, origin, abi, more))
+    return tuple(found)
+
+
+def _first_calls(told: Iterable[FirstCall]) -> tuple[FirstCall, ...]:
+    """Of several that were first, each in its run, the one whose program and number are the smallest."""
+    found: dict[tuple[Abi, Origin, Phase, str], FirstCall] = {}
+    for one in sorted(told, key=lambda one: (one.program == "", one.program, one.pid)):
+        found.setdefault((one.abi, one.origin, one.phase, one.call), one)
+    return tuple(found[place] for place in sorted(found))
+
+
 def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
     return tuple(
         CapabilitySet(
@@ -127,6 +163,13 @@ def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
         )
         for origin, phase, _, group in _grouped(sets)
     )
+
+
+def _runs(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """All of them, each once, in an order that does not depend on theirs."""
+    alike = (replace(run, start=replace(run.start, env=dict(sorted(run.start.env.items())))) for run in runs)
+    found = {repr(run): run for run in alike}
+    return tuple(found[key] for key in sorted(found))
 
 
 def _answers(one: Answers, other: Answers) -> Answers:

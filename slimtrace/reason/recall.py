@@ -27,15 +27,15 @@ class Decision:
     unasked: tuple[str, ...] = ()
 
 
-def decide(capture: Capture, rules: Rules | None = None) -> Decision:
-    """Grow and select again from a stored capture."""
+def decide(capture: Capture, rules: Rules | None = None, repairs: tuple[str, ...] = ()) -> Decision:
+    """Grow and select again from a stored capture, and the paths that trials had missed."""
     rules = rules or Rules()
     unasked: set[str] = set()
     contents = capture.contents
     if isinstance(contents, Answers):
         watched = {each.name: _Watched(getattr(contents, each.name), unasked) for each in fields(contents)}
         capture = replace(capture, contents=replace(contents, **watched))
-    graph = growth.grow(capture, rules)
+    graph = growth.grow(capture, rules, repairs)
     return Decision(rules, graph, select(graph, capture, rules), tuple(sorted(unasked)))
 
 

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from slimtrace.facts import paths
+from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.events import Doubt, Origin, Phase, Trace
+from slimtrace.facts.runs import Difference
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import FileTree, Kind
 
@@ -56,9 +58,22 @@ class KeptFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """How the slim image was tried: `attempts` runs of it (and of the fat one, where they did not come out the
+    same), `rounds` of repair, the `measures` that it was under (facts.confinement.MEASURES), and all
+    `repairs`."""
+
+    attempts: int
+    rounds: int
+    measures: tuple[str, ...]
+    repairs: Repairs = field(default_factory=Repairs)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything a build has to tell. `calls` is the number of system calls in the profile, `calls_default` how
-    many Docker's default profile allows. `artifacts` maps what a file is to where it was written."""
+    many Docker's default profile allows, and `calls_denied` how many of these ours denies. `artifacts` maps
+    what a file is to where it was written."""
 
     version: str
     command: str
@@ -74,7 +89,10 @@ class Report:
     lost: int = 0
     calls: int = 0
     calls_default: int = 0
+    calls_denied: int = 0
     capabilities: tuple[str, ...] = ()
+    confinement: Confinement | None = None
+    trial: Trial | None = None  # None: the slim image was not tried
     processes: tuple[str, ...] = ()
     files: tuple[KeptFile, ...] = ()
     doubts: tuple[Doubt, ...] = ()
@@ -104,6 +122,32 @@ class Report:
             "ratio": round(self.ratio, 2),
         }
         return {"schema": SCHEMA, **body, **totals}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing the image `slim` with `fat`: the `differences`; what the trial was seen to lack
+    (`missing`, in words), and `suspects`, paths that only a listing could have shown to be absent; `unsteady`
+    are differences in what the fat image itself does not repeat. `profiles` are the files by which it was
+    confined, none where it ran as the engine runs anything."""
+
+    fat: str
+    slim: str
+    attempts: int
+    differences: tuple[Difference, ...] = ()
+    missing: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+    unsteady: tuple[Difference, ...] = ()
+    profiles: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differed that should not."""
+        return not self.differences
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, the schema number first."""
+        return {"schema": SCHEMA, "same": self.same, **asdict(self)}
 
 
 def used_capabilities(trace: Trace) -> tuple[str, ...]:

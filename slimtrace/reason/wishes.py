@@ -1,9 +1,10 @@
-"""What the user's rules include, as claims; and what of it the image does not have.
+"""What the user's rules include, and what a trial has missed, as claims; and what of the rules the image does
+not have.
 
 A wish is about the image: what was mounted over a path while it was traced does not hide it (see graph).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
@@ -11,7 +12,7 @@ from slimtrace.facts.events import Doubt
 from slimtrace.facts.selection import Why
 from slimtrace.facts.tree import Kind
 from slimtrace.reason import scripts
-from slimtrace.reason.evidence import DEFAULT_SHELL, RULES, Claim, Depth
+from slimtrace.reason.evidence import DEFAULT_SHELL, RULES, TRIAL, Claim, Depth
 from slimtrace.reason.rules import Exclusion, Rules
 
 
@@ -31,6 +32,15 @@ def claims(capture: Capture, rules: Rules) -> Iterator[Claim]:
             if not exclusion.drops(below):
                 link = capture.tree[below].kind is Kind.LINK
                 yield Claim(below, Why.RULE, RULES, of, Depth.LIBRARY, follow=not link)
+
+
+def repaired(capture: Capture, missed: Iterable[str]) -> Iterator[Claim]:
+    """A claim for each path of the image that a trial of the slim image has looked for in vain."""
+    for path in missed:
+        entry = capture.tree.resolve(path).entry
+        if entry is not None:
+            depth = Depth.PROGRAM if entry.mode & 0o111 else Depth.LIBRARY
+            yield Claim(paths.clean(path), Why.REPAIR, TRIAL, path, depth)
 
 
 def missing(capture: Capture, rules: Rules) -> Iterator[Doubt]:
@@ -79,4 +89,4 @@ def _workdir(capture: Capture) -> str:
     return "" if capture.tree.resolve(path).path == "/" else path
 
 
-__all__ = ["claims", "missing"]
+__all__ = ["claims", "missing", "repaired"]

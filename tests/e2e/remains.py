@@ -92,9 +92,30 @@ def slim_id(corner: Corner) -> str:
     return docker("images", "--quiet", "--no-trunc", corner.slim)
 
 
+def candidates(build: Running) -> list[str]:
+    """The names of the images that it has only tried."""
+    listed = docker("images", "--format", "{{.Repository}}:{{.Tag}}", "slimtrace-candidate").split()
+    return [name for name in listed if f":{build.owner.replace(':', '-')}-" in name]
+
+
+def shared(build: Running) -> list[str]:
+    """Its volumes in memory."""
+    return docker("volume", "ls", "--quiet", "--filter", f"label={LABEL}={build.owner}").split()
+
+
+def left(corner: Corner, build: Running) -> list[str]:
+    """What nobody is to find after a build, however it went."""
+    return [
+        *(f"container {name}" for name in containers(build)),
+        *(f"image {name}" for name in candidates(build)),
+        *(f"volume {name}" for name in shared(build)),
+        *work(corner),
+    ]
+
+
 def remains(corner: Corner, build: Running) -> list[str]:
     """What a build has left that came to nothing."""
-    found = [f"container {name}" for name in containers(build)] + work(corner)
+    found = left(corner, build)
     if slim_id(corner) != corner.before:
         found.append(f"{corner.slim} is {slim_id(corner) or 'gone'}, not {corner.before or 'nothing'}")
     return found + [str(path) for path in corner.artifacts.parent.glob("*") if corner.artifacts.parent.is_dir()]
@@ -102,7 +123,7 @@ def remains(corner: Corner, build: Running) -> list[str]:
 
 def unfinished(corner: Corner, build: Running) -> list[str]:
     """What is missing, or left, of a build that has succeeded."""
-    found = [f"container {name}" for name in containers(build)] + work(corner)
+    found = left(corner, build)
     if slim_id(corner) in ("", corner.before):
         found.append(f"{corner.slim} is not there")
     if [path.name for path in corner.artifacts.parent.iterdir()] != ["artifacts"]:

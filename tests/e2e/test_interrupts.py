@@ -78,10 +78,14 @@ MOMENTS: dict[str, Moment] = {
     "settle": told("GET http"),
     "stop": after(0.6, told("GET http")),
     "decide": told("run  "),
-    "assemble": told("describe "),
+    "assemble": told("decide "),
     "write layer": layer(0.3),
     "load image": layer(1.0),
     "loading image": after(0.1, layer(1.0)),
+    "verify": told("assemble "),
+    "trial": lambda corner, build: "assemble " in build.stderr and bool(containers(build)),
+    "visit again": lambda _corner, build: build.stderr.count("GET http") > 1,
+    "describe": told("verify "),
     "image is there": lambda corner, _build: slim_id(corner) not in ("", corner.before),
     "write artifacts": lambda corner, _build: any(corner.artifacts.parent.glob(".artifacts.*")),
     "tell": lambda corner, _build: corner.artifacts.exists(),
@@ -210,6 +214,10 @@ def test_each_moment_is_what_it_says(outcomes: dict[Case, Interrupted]) -> None:
         assert "run" in ended[name]
     for name in ("assemble", "write layer", "load image", "loading image"):
         assert "assemble" not in ended[name]
+    for name in ("verify", "trial", "visit again"):
+        assert "assemble" in ended[name]
+        assert "verify" not in ended[name]
+    assert "verify" in ended["describe"]
     late = {name for (name, _), outcome in outcomes.items() if name in MOMENTS and outcome.exit_code == Exit.OK}
     assert len(late - {"image is there", "write artifacts", "tell"}) <= len(MOMENTS) // 4, late
 
@@ -217,7 +225,7 @@ def test_each_moment_is_what_it_says(outcomes: dict[Case, Interrupted]) -> None:
 # Once more, and once more
 
 
-@pytest.mark.parametrize("moment", ["load probes", "container is there", "stop", "load image"])
+@pytest.mark.parametrize("moment", ["load probes", "container is there", "stop", "load image", "visit again"])
 def test_who_presses_ctrl_c_again_and_again_breaks_nothing(
     moment: str, image: Callable[[str], str], make_corner: Callable[..., Corner]
 ) -> None:

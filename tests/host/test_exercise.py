@@ -1,10 +1,12 @@
 """Driving: what is asked of a server, held against servers of this test's own in this network namespace."""
 
 import contextlib
+import gzip
 import os
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from slimtrace.engine import ExecResult
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.events import Listen
-from slimtrace.observe import exercise
+from slimtrace.facts.runs import BODY_KEPT
+from slimtrace.observe import commands, exercise, web
+from slimtrace.observe.asked import Asked
 
 pytestmark = pytest.mark.requires("root")  # setns(2)
 
@@ -74,8 +78,8 @@ def slams(connection: socket.socket, _: int) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exercise, "VISIT_SECONDS", 0.5)
-    monkeypatch.setattr(exercise, "PAUSE", 0.01)
+    monkeypatch.setattr(web, "VISIT_SECONDS", 0.5)
+    monkeypatch.setattr(web, "PAUSE", 0.01)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_get(answer: Answer, ok: bool, status: int, size: int, detail: str) -> None:
     with server(answer) as port:
-        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE)).probe
     assert probe.target.endswith(f"://127.0.0.1:{port}/")
     assert (probe.ok, probe.status, probe.bytes) == (ok, status, size)
     assert detail in probe.detail
@@ -109,9 +113,9 @@ def test_get(answer: Answer, ok: bool, status: int, size: int, detail: str) -> N
 
 
 def test_a_body_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exercise, "BODY_LIMIT", 10_007)
+    monkeypatch.setattr(web, "BODY_LIMIT", 10_007)
     with server(http(200, body=bytes(1_000_003))) as port:
-        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE)).probe
     assert probe.ok
     assert 10_007 < probe.bytes < 1_000_003
 
@@ -129,19 +133,19 @@ def test_a_body_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_address_that_is_asked(bound: str, told: str, asked: str) -> None:
     with server(http(200), bound) as port:
-        probe = exercise.visit(HERE, Listen(port, told, HERE))
+        probe = exercise.visit(HERE, Listen(port, told, HERE)).probe
     assert (probe.target, probe.ok) == (f"GET http://{asked}:{port}/", True)
 
 
 def test_nothing_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+    probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE)).probe
     assert (probe.ok, probe.status, "refused" in probe.detail) == (False, 0, True)
 
 
 def test_a_process_that_is_gone() -> None:
-    probe = exercise.visit(2**22 - 1, Listen(8017, "127.0.0.1", HERE))
+    probe = exercise.visit(2**22 - 1, Listen(8017, "127.0.0.1", HERE)).probe
     assert (probe.target, probe.ok, probe.detail != "") == ("tcp port 8017", False, True)
 
 
@@ -152,7 +156,7 @@ def test_a_process_that_is_gone() -> None:
 def test_redis(monkeypatch: pytest.MonkeyPatch, text: bytes, ok: bool) -> None:
     with server(says(text)) as port:
         monkeypatch.setattr(exercise, "REDIS_PORT", port)
-        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+        probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE)).probe
     assert (probe.target, probe.ok) == (f"redis PING port {port}", ok)
     assert probe.detail == text.decode().strip()
 
@@ -175,20 +179,22 @@ def test_what_is_raised_in_the_namespace_comes_back() -> None:
 
 def test_a_command_on_the_host() -> None:
     facts = {"SLIMTRACE_PORT": "8017"}
-    probe = exercise.run_on_host('printf %s "$SLIMTRACE_PORT"; printf e >&2', facts)
-    assert (probe.target, probe.ok, probe.bytes) == ('host: printf %s "$SLIMTRACE_PORT"; printf e >&2', True, 5)
+    answer = commands.on_host('printf %s "$SLIMTRACE_PORT"; printf e >&2', facts, 60).answer
+    assert (answer.target, answer.ok) == ('host: printf %s "$SLIMTRACE_PORT"; printf e >&2', True)
+    assert (answer.status, answer.size, answer.body, answer.detail) == (0, 5, "8017e", "")
 
 
 def test_a_command_on_the_host_that_fails() -> None:
+    asked = commands.on_host("echo why; exit 7", {}, 60)
+    assert (asked.answer.ok, asked.answer.status, asked.answer.body) == (False, 7, "why\n")
     with pytest.raises(SlimtraceError, match=r"--host-exec .* ended with 7") as raised:
-        exercise.run_on_host("echo why; exit 7", {})
+        commands.must_succeed("--host-exec", "echo why; exit 7", asked)
     assert (raised.value.exit_code, raised.value.hint) == (Exit.EXERCISE_FAILED, "it said: why")
 
 
-def test_a_command_on_the_host_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exercise, "COMMAND_SECONDS", 0.3)
+def test_a_command_on_the_host_that_does_not_end() -> None:
     with pytest.raises(SlimtraceError, match="cannot wait longer for --host-exec") as raised:
-        exercise.run_on_host("sleep 19", {})
+        commands.on_host("sleep 19", {}, 0.3)
     assert raised.value.exit_code is Exit.EXERCISE_FAILED
 
 
@@ -206,12 +212,80 @@ class Container:
 
 def test_a_command_in_the_container() -> None:
     engine = Container(0)
-    probe, pid = exercise.run_in_container(engine, "c", "sh -c 'echo \"a b\"'")  # type: ignore[arg-type]
+    asked, pid = commands.in_container(engine, "c", "sh -c 'echo \"a b\"'", 60)  # type: ignore[arg-type]
     assert engine.ran == ["c", "sh", "-c", 'echo "a b"']
-    assert (probe.ok, probe.bytes, pid) == (True, 4, 1009)
+    assert (asked.answer.ok, asked.answer.size, asked.answer.body, pid) == (True, 4, "said", 1009)
 
 
 def test_a_command_in_the_container_that_fails() -> None:
+    asked, _ = commands.in_container(Container(3), "c", "x", 60)  # type: ignore[arg-type]
     with pytest.raises(SlimtraceError, match="--exec 'x' ended with 3") as raised:
-        exercise.run_in_container(Container(3), "c", "x")  # type: ignore[arg-type]
+        commands.must_succeed("--exec", "x", asked)
     assert (raised.value.exit_code, raised.value.hint) == (Exit.EXERCISE_FAILED, "it said: said")
+
+
+def test_the_health_check_is_named_alike_in_every_run() -> None:
+    asked = commands.health(Container(1), "c", ("check", "172.17.0.2"), 60)  # type: ignore[arg-type]
+    assert (asked.answer.target, asked.answer.ok, asked.answer.status) == ("healthcheck", False, 1)
+    assert asked.probe.target == "healthcheck: check 172.17.0.2"
+
+
+class Pages:
+    """Answers each request with the next of these bodies; `heads` are further header lines."""
+
+    def __init__(self, *bodies: bytes, heads: str = "") -> None:
+        self._bodies = bodies
+        self._heads = heads
+
+    def __call__(self, connection: socket.socket, count: int) -> None:
+        connection.recv(65536)
+        body = self._bodies[min(count, len(self._bodies) - 1)]
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{self._heads}\r\n"
+        connection.sendall(head.encode() + body)
+
+
+def asked(answer: Answer) -> Asked:
+    with server(answer) as port:
+        return exercise.visit(HERE, Listen(port, "127.0.0.1", HERE))
+
+
+@pytest.mark.parametrize(
+    ("bodies", "body", "again"),
+    [
+        ([b"one"], "one", ""),
+        ([b"zero", b"one", b"two"], "one", "two"),  # the first was asked for in another coding
+        ([b"zero", b"\xff\0\x1b[31m", b"two"], "\xff\0\x1b[31m", "two"),
+        ([b"x" * 100_000], "x" * BODY_KEPT, ""),
+    ],
+)
+def test_the_body_is_kept_and_what_it_is_the_second_time(bodies: list[bytes], body: str, again: str) -> None:
+    answer = asked(Pages(*bodies)).answer
+    assert (answer.body, answer.again) == (body, again)
+    assert answer.size == len(bodies[min(1, len(bodies) - 1)])
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+def test_a_body_is_kept_as_it_is_meant(coding: str) -> None:
+    """A server may compress although it was asked not to."""
+    packed = zlib.compress(b"17" * 1009) if coding == "deflate" else gzip.compress(b"17" * 1009)
+    answer = asked(Pages(packed, heads=f"Content-Encoding: {coding}\r\n")).answer
+    assert (answer.size, answer.body) == (2018, "17" * 1009)
+
+
+def test_a_body_that_is_not_what_it_says_is_kept_as_it_came() -> None:
+    answer = asked(Pages(b"no gzip", heads="Content-Encoding: gzip\r\n")).answer
+    assert (answer.ok, answer.size, answer.body) == (True, 7, "no gzip")
+
+
+def test_a_body_that_unpacks_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "BODY_LIMIT", 100_003)
+    bomb = gzip.compress(bytes(5_000_011))
+    answer = asked(Pages(bomb, heads="Content-Encoding: gzip\r\n")).answer
+    assert (answer.ok, answer.size, len(answer.body)) == (True, 100_003, BODY_KEPT)
+
+
+def test_a_target_has_no_address() -> None:
+    with server(Pages(b"x", heads="Content-Type: text/\x1bplain\r\n"), "127.0.0.53") as port:
+        answer = exercise.visit(HERE, Listen(port, "127.0.0.53", HERE)).answer
+    assert answer.target == f"GET http port {port} /"
+    assert answer.content_type.isprintable()

@@ -18,7 +18,7 @@ from slimtrace.facts.events import FileUse, Origin, Phase, Use, process
 from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe import attach, exercise, programs, recorder
+from slimtrace.observe import attach, programs, recorder, web
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.reason.growth import grow
@@ -139,7 +139,7 @@ def test_a_server_is_asked(
 def test_a_server_that_cannot_be_asked(
     engine: Engine, image: Image, monkeypatch: pytest.MonkeyPatch, mode: str, detail: str
 ) -> None:
-    monkeypatch.setattr(exercise, "VISIT_SECONDS", 0.7)
+    monkeypatch.setattr(web, "VISIT_SECONDS", 0.7)
     outcome, _, _ = record(engine, image, "serve", mode, "0.0.0.0,8017", ready_seconds=10)
     (probe,) = outcome.probes
     assert (probe.ok, probe.status, detail in probe.detail) == (False, 0, True)

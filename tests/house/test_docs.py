@@ -9,17 +9,20 @@ import pytest
 from slimtrace import store
 from slimtrace.errors import Exit
 from slimtrace.facts.events import (
+    CallArguments,
     CallSet,
     CapabilitySet,
     Doubt,
     Exec,
     FileUse,
+    FirstCall,
     Listen,
     Mount,
     Socket,
     Trace,
     Use,
 )
+from slimtrace.facts.runs import Answer, Run, Start
 from slimtrace.reason.report import SCHEMA, Report
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +57,8 @@ def test_the_fields_of_the_report_are_documented() -> None:
 def test_the_fields_of_a_capture_are_documented() -> None:
     text = (ROOT / "docs/captures.md").read_text()
     documented = set(re.findall(r"`(\w+)`", text))
-    kinds = (Trace, FileUse, Exec, Listen, Socket, CallSet, CapabilitySet, Mount, Doubt)
+    of_trace = (Trace, FileUse, Exec, Listen, Socket, CallSet, CallArguments, FirstCall, CapabilitySet, Mount)
+    kinds = (*of_trace, Doubt, Run, Start, Answer)
     missing = {f"{kind.__name__}.{field.name}" for kind in kinds for field in fields(kind)} - {
         f"{kind.__name__}.{name}" for kind in kinds for name in documented
     }

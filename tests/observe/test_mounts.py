@@ -11,10 +11,16 @@ from slimtrace.observe import mounts
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (b"29 1 0:26 / /proc rw,nosuid shared:12 - proc proc rw", Mount("/proc", "proc", "proc")),
-        (b"36 35 98:0 /mnt1 /mnt2 rw - ext3 /dev/root rw,errors=continue", Mount("/mnt2", "ext3", "/dev/root")),
-        (b"1 2 0:1 / /a\\040b\\012c\\134 rw - tmpfs no\\040ne rw", Mount("/a b\nc\\", "tmpfs", "no ne")),
-        (b"1 2 0:1 / /\xff rw a:1 b:2 - overlay overlay rw", Mount("/\udcff", "overlay", "overlay")),
+        (b"29 1 0:26 / /proc rw,nosuid shared:12 - proc proc rw", Mount("/proc", "proc", "proc", "/")),
+        (
+            b"36 35 98:0 /mnt1 /mnt2 rw - ext3 /dev/root rw,errors=continue",
+            Mount("/mnt2", "ext3", "/dev/root", "/mnt1"),
+        ),
+        (b"1 2 0:1 / /a\\040b\\012c\\134 rw - tmpfs no\\040ne rw", Mount("/a b\nc\\", "tmpfs", "no ne", "/")),
+        (
+            b"1 2 0:1 /\\040b /\xff rw a:1 b:2 - overlay overlay rw",
+            Mount("/\udcff", "overlay", "overlay", "/ b"),
+        ),
         (b"1 2 0:1 / /a rw - nfs4", None),
         (b"1 2 0:1 /", None),
         (b"", None),

@@ -1,7 +1,7 @@
 """Merging captures: the order, the grouping and the repetition of them must not matter."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slimtrace.errors import SlimtraceError
@@ -24,9 +24,11 @@ from slimtrace.facts.events import (
 )
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Mention
+from slimtrace.facts.runs import Answer, Run, Start
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.merge import merge
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # captures have many parts
 TREE = FileTree({"/": Entry("/", Kind.DIR)})
 NAMES = st.sampled_from(["/a", "/b/c", "/d\udcff", "x y"])
 PIDS = st.builds(process, st.integers(0, 3), st.integers(1, 5))
@@ -71,26 +73,38 @@ ANSWERS = st.builds(
     heads=st.dictionaries(NAMES, st.none() | st.binary(max_size=3)),
     named=st.dictionaries(NAMES, MENTIONS),
 )
+RUNS = st.lists(
+    st.builds(
+        lambda env, port, body: Run(Start(env=env), ports=(port,), answers=(Answer("GET", True, body=body),)),
+        st.dictionaries(NAMES, st.just("1"), max_size=2),
+        st.integers(1, 2),
+        NAMES,
+    ),
+    max_size=2,
+).map(tuple)
 REFERENCES = st.sampled_from(["app:1", "sha256:1"])
 
 
-def capture(trace: Trace, answers: Answers, reference: str) -> Capture:
-    return Capture(Image("sha256:1", reference), TREE, trace, answers)
+def capture(trace: Trace, answers: Answers, reference: str, runs: tuple[Run, ...] = ()) -> Capture:
+    return Capture(Image("sha256:1", reference), TREE, trace, answers, runs)
 
 
-CAPTURES = st.builds(capture, TRACES, ANSWERS, REFERENCES)
+CAPTURES = st.builds(capture, TRACES, ANSWERS, REFERENCES, RUNS)
 
 
+@PATIENT
 @given(CAPTURES, CAPTURES)
 def test_the_order_does_not_matter(one: Capture, other: Capture) -> None:
     assert merge([one, other]) == merge([other, one])
 
 
+@PATIENT
 @given(CAPTURES, CAPTURES, CAPTURES)
 def test_the_grouping_does_not_matter(one: Capture, two: Capture, three: Capture) -> None:
     assert merge([merge([one, two]), three]) == merge([one, merge([two, three])]) == merge([one, two, three])
 
 
+@PATIENT
 @given(CAPTURES)
 def test_a_capture_merged_with_itself_is_itself(one: Capture) -> None:
     once = merge([one])
@@ -98,6 +112,7 @@ def test_a_capture_merged_with_itself_is_itself(one: Capture) -> None:
     assert merge([once, one]) == once
 
 
+@PATIENT
 @given(CAPTURES, CAPTURES)
 def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
     both = merge([one, other]).trace
@@ -113,6 +128,21 @@ def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
             where = (group.phase, group.origin, group.abi)
             (same,) = (found for found in both.calls if (found.phase, found.origin, found.abi) == where)
             assert set(group.calls) <= set(same.calls) and set(group.refused) <= set(same.refused)
+
+
+@PATIENT
+@given(CAPTURES, CAPTURES)
+def test_every_run_is_there_once(one: Capture, other: Capture) -> None:
+    both = merge([one, other]).runs
+    assert all(run in both for run in (*one.runs, *other.runs))
+    assert all(run in (*one.runs, *other.runs) for run in both)
+    assert all(both.count(run) == 1 for run in both)
+
+
+def test_runs_are_alike_however_their_variables_are_ordered() -> None:
+    runs = [Run(Start(env=dict(pairs))) for pairs in ([("A", "1"), ("B", "2")], [("B", "2"), ("A", "1")])]
+    both = merge([capture(Trace(), Answers(), "app:1", (run,)) for run in runs])
+    assert both.runs == (runs[0],)
 
 
 def test_capabilities_are_those_of_both() -> None:

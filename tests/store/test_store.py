@@ -32,6 +32,7 @@ from slimtrace.facts.events import (
     Use,
 )
 from slimtrace.facts.image import HistoryEntry, Image
+from slimtrace.facts.runs import Answer, Run, Start
 from slimtrace.facts.tree import Entry, FileTree, Kind
 
 ODD = paths.decode(b"/\xff\n\xf0\x9f\x98\x80\xed\xa0\x80")
@@ -65,7 +66,17 @@ def capture() -> Capture:
     image = Image(
         "sha256:1", "app:1", config={"Env": ["A=b"], "Cmd": None}, history=(HistoryEntry("RUN x", size=1),)
     )
-    return Capture(image, FileTree({entry.path: entry for entry in tree}), trace, answers)
+    run = Run(
+        Start(cmd=("a", ODD), env={"A": "b"}),
+        ports=(80,),
+        answers=(Answer("GET http port 80 /", True, 200, "text/html", 3, "\xff\0\x1b", again="\n"),),
+        stop_code=143,
+        stop_seconds=0.25,
+        log=("17",),
+        names=("5bd42c87fab2",),
+    )
+    files = FileTree({entry.path: entry for entry in tree})
+    return Capture(image, files, trace, answers, (run, Run(exit_code=0, failure="x")))
 
 
 def test_a_capture_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -237,7 +248,10 @@ def _long_tree(folder: Path) -> None:
     [
         pytest.param(lambda folder: (folder / "trace.json.gz").unlink(), id="a file is missing"),
         pytest.param(shutil.rmtree, id="the folder is missing"),
-        pytest.param(lambda folder: (folder / "capture.json").write_text('{"schema": 2}'), id="a later schema"),
+        pytest.param(
+            lambda folder: (folder / "capture.json").write_text('{"schema": 3}'), id="an earlier schema"
+        ),
+        pytest.param(lambda folder: (folder / "capture.json").write_text('{"schema": 5}'), id="a later schema"),
         pytest.param(
             lambda folder: (folder / "capture.json").write_text("[" * 100_000), id="nested without end"
         ),

@@ -22,7 +22,10 @@ CASES = [
     *(Case(("deep", str(count), str(width))) for count, width, _ in rows_of(test_probes.test_deep_paths)),
     Case(("deep", "3001", "1")),
     Case(("descriptors",), cap_add=test_probes.LOOKS_BY_HANDLE),
-    *(Case((name,)) for name in ("threads", "forks", "execs", "rare", "capable", "clones", "x32", "rings")),
+    *(
+        Case((name,))
+        for name in ("threads", "forks", "execs", "rare", "capable", "clones", "x32", "rings", "values")
+    ),
     Case(("listens", *LISTENS)),
     *(Case(PLACED, place=place) for place in PLACES if place != "plain"),
 ]

@@ -109,13 +109,15 @@ class Watch:
     def _forget(self) -> None:
         # the probes themselves, which are for one recording, have no use for this
         self._probes._loaded["called"].clear()
+        self._probes._loaded["noted"].clear()
         if self._probes.way.capabilities:
             self._probes._loaded["capabilities"].clear()
 
     def end(self) -> Seen:
         seen, probes = self.seen, self._probes
         seen.capabilities = probes.capability_sets() or ()
-        seen.calls = probes.call_sets()
+        seen.calls, seen.arguments = probes.call_sets(), probes.arguments()
+        seen.first_calls = seen.callers.first_calls(probes.firsts(), 0, {}, {})
         seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
         return seen
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host import test_probes
+from host import test_arguments, test_probes
 from vm import recording
 from vm.cases import CASES, PLACED
 from vm.guest import Case
@@ -42,6 +42,9 @@ test_another_abi_is_not_taken_for_native = test_probes.test_another_abi_is_not_t
 test_x32_is_told_by_its_number = test_probes.test_x32_is_told_by_its_number
 test_files_by_descriptor = test_probes.test_files_by_descriptor
 test_sockets = test_probes.test_sockets
+test_who_was_first = test_arguments.test_who_was_first
+test_a_child_is_of_its_parents_program = test_arguments.test_a_child_is_of_its_parents_program
+test_values = test_arguments.test_values
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,8 @@ def _answered_from_the_recording(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     if "engine" in request.fixturenames:
-        monkeypatch.setattr(test_probes, "trace", request.getfixturevalue("engine").trace)
+        for module in (test_probes, test_arguments):
+            monkeypatch.setattr(module, "trace", request.getfixturevalue("engine").trace)
     yield
 
 

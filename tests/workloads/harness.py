@@ -22,10 +22,12 @@ from slimtrace.engine import Engine, Launch
 from slimtrace.facts import wire
 from slimtrace.facts.events import (
     Abi,
+    CallArguments,
     CallSet,
     CapabilitySet,
     Exec,
     FileUse,
+    FirstCall,
     Listen,
     Origin,
     Phase,
@@ -33,6 +35,7 @@ from slimtrace.facts.events import (
 )
 from slimtrace.facts.paths import decode
 from slimtrace.observe import calls
+from slimtrace.observe.callers import Callers
 from slimtrace.observe.probes import Probes
 
 HERE = Path(__file__).resolve().parent
@@ -127,6 +130,9 @@ class Seen:
     programs: dict[int, str] = field(default_factory=dict)
     cgroups: int = 0
     calls: tuple[CallSet, ...] = ()
+    arguments: tuple[CallArguments, ...] = ()
+    first_calls: tuple[FirstCall, ...] = ()
+    callers: Callers = field(default_factory=Callers)
     capabilities: tuple[CapabilitySet, ...] = ()
     sockets: list[Socket] = field(default_factory=list)
     lost: int = 0
@@ -147,6 +153,8 @@ class Seen:
                 self.uses.append(record)
             case Exec():
                 self.execs.append(record)
+                before = self.programs.get(record.pid, "")
+                self.callers.executed(record.pid, wire.program_word(raw), record.asked, before)
                 self.programs[record.pid] = record.asked
             case wire.Fork():
                 self.forks.append(record)
@@ -184,7 +192,8 @@ def watching(engine: Engine, tag: str, command: Sequence[str], launch: Launch) -
             engine.remove(container)
         probes.drain()
         seen.capabilities = probes.capability_sets() or ()
-        seen.calls = probes.call_sets()
+        seen.calls, seen.arguments = probes.call_sets(), probes.arguments()
+        seen.first_calls = seen.callers.first_calls(probes.firsts(), 0, {}, {})
         seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
 
 

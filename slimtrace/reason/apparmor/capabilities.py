@@ -1,14 +1,9 @@
 """Which capabilities a profile allows: those that the container is given, or those that it used."""
 
 from slimtrace.facts.capture import Capture
-from slimtrace.facts.confinement import Confinement, Repairs
+from slimtrace.facts.confinement import GIVEN, Confinement, Repairs
 from slimtrace.facts.events import CAPABILITIES, Origin, Phase
 
-# What Docker gives to a container that asks for nothing (moby oci/caps/defaults.go).
-DOCKERS = (
-    *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),
-    *("net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
-)
 PRIVILEGED = 1024  # ports below: ip(7)
 
 
@@ -23,7 +18,7 @@ def _used(capture: Capture) -> set[str]:
     for some in every run)."""
     trace = capture.trace
     if not trace.capabilities:
-        return set(DOCKERS)
+        return set(GIVEN)
     health = bool(capture.image.healthcheck)
     sets = (each for each in trace.capabilities if each.phase is Phase.APP)
     used = {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}

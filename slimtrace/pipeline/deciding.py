@@ -1,0 +1,76 @@
+"""What is proposed for an image by what was seen of it: which files stay, and how it is to be confined."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimtrace import codec
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.confinement import Confinement, Repairs
+from slimtrace.facts.selection import Selection
+from slimtrace.pipeline.request import Request
+from slimtrace.reason import apparmor, composefile, growth, kubernetes, runline, seccomp, selinux
+from slimtrace.reason import confinement as confining
+from slimtrace.reason.packages import Owners, database, installed
+from slimtrace.reason.packages.database import Cut
+from slimtrace.reason.select import select
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is decided about a capture with the `repairs` that trials of earlier proposals have asked for.
+    `cuts` are how the package databases are to be cut; `seccomp` is the profile in Docker's form."""
+
+    capture: Capture
+    repairs: Repairs
+    selection: Selection
+    owners: Owners
+    cuts: tuple[Cut, ...]
+    confinement: Confinement
+    seccomp: Mapping[str, Any]
+
+
+def propose(capture: Capture, request: Request, repairs: Repairs | None = None) -> Proposal:
+    """Decide."""
+    repairs = repairs or Repairs()
+    rules = request.rules
+    selection = select(growth.grow(capture, rules, repairs.paths), capture, rules)
+    owners = Owners(installed(capture, selection.kept))
+    return Proposal(
+        capture=capture,
+        repairs=repairs,
+        selection=selection,
+        owners=owners,
+        cuts=database.cuts(capture, selection, owners, rules),
+        confinement=confining.confinement(capture, selection, repairs, request.without),
+        seccomp=seccomp.profile(capture, repairs, request.seccomp_action),
+    )
+
+
+def profiles(proposal: Proposal, image: str, folder: Path) -> dict[str, str]:
+    """The profiles, and how to use them on `image`, by file name; they will lie in `folder`."""
+    capture, confinement, repairs = proposal.capture, proposal.confinement, proposal.repairs
+    name = apparmor.profile_name(capture.image)
+    where = str(folder / "seccomp.json")
+    return {
+        "seccomp.json": seccomp.to_text(proposal.seccomp),
+        "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(capture, repairs)),
+        "apparmor.profile": apparmor.profile(name, capture, proposal.selection, confinement, repairs),
+        "selinux.cil": selinux.policy(
+            selinux.policy_name(capture.image), capture, proposal.selection, confinement
+        ),
+        "confinement.json": to_text(confinement),
+        "docker-run.txt": runline.docker_run(image, confinement, where),
+        "compose.yaml": composefile.compose(image, confinement, where),
+        "kubernetes.yaml": kubernetes.kubernetes(
+            image, confinement, "seccomp.json", copier=capture.image.reference
+        ),
+        "repairs.json": to_text(repairs),
+    }
+
+
+def to_text(value: Confinement | Repairs) -> str:
+    """As the text of a JSON file, which `slimtrace verify` and `why` read again."""
+    return json.dumps(codec.encode(value), indent=1) + "\n"

@@ -1,0 +1,72 @@
+"""What a recipe is asked for, and what it works with."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slimtrace.assemble import artifacts
+from slimtrace.engine import Engine
+from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.facts.image import Image
+from slimtrace.facts.tree import FileTree
+from slimtrace.observe import kernel, workplace
+from slimtrace.observe.plan import Plan
+from slimtrace.observe.rootfs import Rootfs
+from slimtrace.reason.imageconfig import Edits, is_reference
+from slimtrace.reason.rules import Rules
+
+ARTIFACTS = Path("slimtrace-artifacts")
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a build is asked to do. `tag` is the slim image's name, by default the image's with ``.slim``;
+    `artifacts` the folder for the artifacts, by default ``slimtrace-artifacts/IMAGE`` here. With `captures`
+    nothing is run to learn from; `reference` may then be empty.
+
+    `verify` says whether the slim image is tried, at most `rounds` times repaired; `tolerance` is the share (0
+    to 1) of an answer that may differ; `without` are the measures (facts.confinement.MEASURES) that are left
+    out; `seccomp_action` is what the profile does with a refused call: errno, kill or log."""
+
+    reference: str
+    tag: str = ""
+    plan: Plan = field(default_factory=Plan)
+    rules: Rules = field(default_factory=Rules)
+    edits: Edits = field(default_factory=Edits)
+    artifacts: Path | None = None
+    keep_artifacts: bool = True
+    pull: bool = False
+    captures: tuple[Path, ...] = ()
+    verify: bool = True
+    rounds: int = ROUNDS
+    tolerance: float = 0.0
+    without: tuple[str, ...] = ()
+    seccomp_action: str = "errno"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a recipe works with: the engine, the image and its files, and a place for what is temporary."""
+
+    engine: Engine
+    image: Image
+    place: workplace.Workplace
+    rootfs: Rootfs
+    tree: FileTree
+
+
+def check(request: Request) -> None:
+    """Raise now what would otherwise be found wrong only at the end."""
+    kernel.require_root()
+    if request.tag and not is_reference(request.tag):
+        raise SlimtraceError(
+            f"cannot name the slim image {request.tag!r}: that is no image name", "--tag NAME:TAG", Exit.USAGE
+        )
+    if request.keep_artifacts and (request.artifacts or request.reference):
+        artifacts.check(request.artifacts or default_folder(request.reference))
+
+
+def default_folder(reference: str) -> Path:
+    """Where the artifacts of an image go: its name as the name of a folder."""
+    return ARTIFACTS / (re.sub(r"[^A-Za-z0-9._-]+", "-", reference).strip("-.") or "image")

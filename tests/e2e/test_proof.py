@@ -1,0 +1,245 @@
+"""An image is proven before it is handed over: tried under all of its profiles, repaired by what it lacked,
+refused where that does not help."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builds import Build, Program
+from containers import docker, exists
+
+from slimtrace import store
+from slimtrace.errors import Exit
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.confinement import MEASURES
+from slimtrace.facts.events import Trace
+
+ALL = list(MEASURES)
+IMAGES = ("jq", "nginx", "redis", "python", "node", "ruby", "java", "php", "postgres")
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_is_tried_under_all_of_it_at_once(name: str, built: Callable[[str], Build]) -> None:
+    report = built(name).report
+    assert report["trial"]["measures"] == ALL
+    assert report["trial"]["rounds"] <= 1
+    assert report["confinement"]["read_only"], report["confinement"]["notes"]
+    assert report["calls"] + report["calls_denied"] >= report["calls_default"] > 300
+    assert not [doubt for doubt in report["doubts"] if doubt["code"] == "unsteady"]
+
+
+# What was left out on purpose
+
+
+def without(trace: Trace, path: str, call: str) -> Trace:
+    """The trace as if the program had not used this path, nor made this call."""
+    return replace(
+        trace,
+        uses=tuple(use for use in trace.uses if path not in (use.asked, use.resolved)),
+        calls=tuple(
+            replace(group, calls=tuple(name for name in group.calls if name != call)) for group in trace.calls
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    image: Callable[[str], str], slimtrace: Program, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Capture]:
+    """recorded("nginx") is a capture of that image."""
+
+    def record(name: str, *options: str) -> Capture:
+        folder = tmp_path_factory.mktemp(name) / "capture"
+        done = slimtrace("record", *options, "-o", str(folder), image(name))
+        assert done.returncode == Exit.OK, done.stderr
+        return store.load(folder)
+
+    return record
+
+
+def rebuilt(
+    capture: Capture, slimtrace: Program, tag: str, folder: Path, *options: str
+) -> subprocess.CompletedProcess[str]:
+    store.save(capture, folder / "edited")
+    words = ("--json", "--from", str(folder / "edited"), "--tag", tag, "--artifacts", str(folder / "artifacts"))
+    return slimtrace("build", *words, *options)
+
+
+PAGE, CALL = "/var/www/html/index.html", "sendfile"
+
+
+@pytest.fixture(scope="module")
+def maimed(recorded: Callable[..., Capture]) -> Capture:
+    """A capture of nginx in which it neither read its page nor sent it by sendfile(2)."""
+    capture = recorded("nginx")
+    assert PAGE in {use.resolved for use in capture.trace.uses}
+    assert CALL in {name for group in capture.trace.calls for name in group.calls}
+    return replace(capture, trace=without(capture.trace, PAGE, CALL))
+
+
+def test_a_file_and_a_call_that_are_missing_are_found_and_nothing_else(
+    maimed: Capture, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+) -> None:
+    slim = name_for_slim("maimed")
+    done = rebuilt(maimed, slimtrace, slim, tmp_path)
+    assert done.returncode == Exit.OK, done.stderr
+    trial = json.loads(done.stdout)["trial"]
+    assert trial["repairs"] == {
+        "paths": [PAGE], "calls": [CALL], "arguments": [], "capabilities": [], "writable": []
+    }  # fmt: skip
+    assert trial["measures"] == ALL
+    assert json.loads((tmp_path / "artifacts" / "repairs.json").read_text()) == {
+        "paths": [PAGE],
+        "calls": [CALL],
+    }
+    why = slimtrace("why", "--artifacts", str(tmp_path / "artifacts"), "--json", maimed.image.reference, PAGE)
+    assert why.returncode == Exit.OK, why.stderr
+    assert any(
+        "missed by the slim image when it was tried" in each for each in json.loads(why.stdout)["reasons"]
+    )
+
+
+def test_without_repair_it_is_refused_and_the_name_stays_where_it_was(
+    maimed: Capture,
+    slimtrace: Program,
+    name_for_slim: Callable[[str], str],
+    tmp_path: Path,
+    image: Callable[[str], str],
+) -> None:
+    slim = name_for_slim("maimed")
+    docker("tag", image("jq"), slim)
+    before = docker("images", "--quiet", "--no-trunc", slim)
+    done = rebuilt(maimed, slimtrace, slim, tmp_path, "--rounds", "0")
+    assert done.returncode == Exit.UNVERIFIED, done.stderr
+    assert "cannot vouch for the slim image of slimtrace-test/nginx:1: " in done.stderr
+    assert f"still missing after 0 rounds: {PAGE}" in done.stderr
+    assert docker("images", "--quiet", "--no-trunc", slim) == before
+    assert not (tmp_path / "artifacts").exists()
+    assert not exists("slimtrace-candidate")
+
+
+def test_what_a_rule_leaves_out_is_not_brought_back_by_a_trial(
+    build: Callable[..., Build],
+) -> None:
+    refused = build("nginx", "--exclude-pattern", PAGE)
+    assert refused.done.returncode == Exit.UNVERIFIED, refused.done.stderr
+    assert f"it looked for {PAGE}, which --exclude-pattern '{PAGE}' leaves out" in refused.done.stderr
+    assert not exists(refused.slim)
+    accepted = build("nginx", "--exclude-pattern", PAGE, "--no-verify")
+    assert accepted.report["trial"] is None
+    assert PAGE not in accepted.kept
+
+
+# What works unconfined only
+
+
+@pytest.fixture(scope="module")
+def stubborn(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image whose program refuses to work where it cannot gain privileges."""
+    image("base")
+    folder = tmp_path_factory.mktemp("stubborn")
+    (folder / "Dockerfile").write_text(
+        "FROM slimtrace-test/base:bookworm\n"
+        'CMD ["sh", "-c", "grep -q NoNewPrivs:.0 /proc/self/status || exit 7"]\n'
+    )
+    name = "slimtrace-e2e/stubborn:1"
+    docker("build", "--quiet", "--tag", name, str(folder))
+    return name
+
+
+def test_a_container_that_works_unconfined_only_is_told_as_such(
+    stubborn: str, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+) -> None:
+    slim = name_for_slim("stubborn")
+    words = ("build", "--json", "--tag", slim, "--artifacts", str(tmp_path / "out"))
+    done = slimtrace(*words, stubborn)
+    assert done.returncode == Exit.UNVERIFIED, done.stderr
+    assert "it works only without no-new-privileges: " in done.stderr
+    assert "--without no-new-privileges leaves that out" in done.stderr
+    assert not exists(slim)
+    done = slimtrace(*words, "--without", "no-new-privileges", stubborn)
+    assert done.returncode == Exit.OK, done.stderr
+    report = json.loads(done.stdout)
+    assert report["trial"]["measures"] == ["seccomp", "capabilities", "read-only"]
+    assert not report["confinement"]["no_new_privileges"]
+    assert "no-new-privileges" not in (tmp_path / "out" / "docker-run.txt").read_text()
+
+
+# The verbs
+
+
+def test_profile_makes_profiles_and_no_image(
+    image: Callable[[str], str], slimtrace: Program, tmp_path: Path
+) -> None:
+    before = set(docker("images", "--quiet", "--no-trunc").split())
+    done = slimtrace("profile", "--artifacts", str(tmp_path / "out"), image("redis"))
+    assert done.returncode == Exit.OK, done.stderr
+    assert "under seccomp, capabilities, no-new-privileges, read-only" in done.stdout
+    assert set(docker("images", "--quiet", "--no-trunc").split()) == before
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"seccomp.json", "apparmor.profile", "selinux.cil", "docker-run.txt", "kubernetes.yaml"} <= found
+
+
+def test_verify_tells_a_good_image_from_one_that_lacks_a_file(
+    built: Callable[[str], Build], slimtrace: Program, tmp_path: Path
+) -> None:
+    done = built("nginx")
+    good = slimtrace("verify", "--artifacts", str(done.artifacts), "--json", done.fat, done.slim)
+    assert good.returncode == Exit.OK, good.stderr
+    answer = json.loads(good.stdout)
+    assert (answer["same"], answer["differences"]) == (True, [])
+    assert [Path(name).name for name in answer["profiles"]] == ["confinement.json", "seccomp.json"]
+
+    container = docker("create", done.slim)
+    try:
+        docker("export", "--output", str(tmp_path / "root.tar"), container)
+    finally:
+        docker("rm", container)
+    subprocess.run(["tar", "--delete", "-f", tmp_path / "root.tar", PAGE[1:]], check=True)
+    broken = f"{done.slim}-broken"
+    changes = [
+        "--change",
+        'CMD ["nginx", "-g", "daemon off;"]',
+        "--change",
+        "STOPSIGNAL SIGQUIT",
+        "--change",
+        "EXPOSE 80",
+    ]
+    docker("import", *changes, str(tmp_path / "root.tar"), broken)
+    try:
+        bad = slimtrace("verify", "--artifacts", str(done.artifacts), done.fat, broken)
+    finally:
+        docker("rmi", broken)
+    assert bad.returncode == Exit.UNVERIFIED, bad.stderr
+    assert f"{broken} does not come out as {done.fat} does" in bad.stdout
+    assert PAGE in bad.stdout.partition("It lacked")[2]
+
+
+# How it is driven is repeated
+
+
+def test_a_redis_save_under_its_profiles(build: Callable[..., Build]) -> None:
+    done = build("redis", "--exec", "redis-cli set a 1", "--exec", "redis-cli save")
+    report = done.report
+    assert report["trial"]["measures"] == ALL
+    assert report["trial"]["rounds"] == 0
+    assert {"exec: redis-cli save"} <= {probe["target"] for probe in report["probes"]}
+
+
+def test_a_lazy_import_that_was_not_seen_is_found_by_the_trial(
+    recorded: Callable[..., Capture], slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The page was asked for in the trial alone."""
+    drive = "curl -fsS http://$SLIMTRACE_ADDRESS:$SLIMTRACE_PORT/lazy >/dev/null"
+    words = ("--keep", "exact", "--host-exec", drive, "--tag", name_for_slim("lazy"))
+    capture = recorded("python-lazy")
+    store.save(capture, tmp_path / "capture")
+    folder = tmp_path / "artifacts"
+    done = slimtrace("build", "--json", "--from", str(tmp_path / "capture"), "--artifacts", str(folder), *words)
+    assert done.returncode == Exit.OK, done.stderr
+    trial = json.loads(done.stdout)["trial"]
+    assert 1 <= trial["rounds"] <= 3
+    assert any("shop/rarely" in path for path in trial["repairs"]["paths"])

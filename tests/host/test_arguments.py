@@ -1,0 +1,83 @@
+"""Which arguments calls were made with, and who made each first."""
+
+from collections.abc import Iterator
+
+import pytest
+from workloads.harness import Seen, built, trace
+
+from slimtrace.engine import Engine, Launch
+from slimtrace.facts.events import MAX_VALUES, Phase
+
+pytestmark = pytest.mark.requires("bpf", "docker", "cc")
+
+NEW_NET, NEW_NS, NEW_UTS, NEW_TIME = 0x4000_0000, 0x0002_0000, 0x0400_0000, 0x80
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine.connect() as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def tag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with built(tmp_path_factory.mktemp("workloads")) as image:
+        yield image
+
+
+def values(seen: Seen, phase: Phase = Phase.APP) -> dict[str, tuple[int, ...]]:
+    return {one.call: one.values for one in seen.arguments if one.phase is phase and not one.more}
+
+
+def test_values(engine: Engine, tag: str) -> None:
+    """Under Docker's own profile: what it refuses was made, but for what it says is not there (clone3)."""
+    seen = trace(engine, tag, "values")
+    assert values(seen) == {
+        "clone": (0, NEW_NET | NEW_NS),
+        "personality": (0x40000, 0xFFFF_FFFF),
+        "prctl": (15,),
+        "ptrace": (0,),
+        "socket": (1, 10),
+        "socketpair": (1,),
+    }
+    assert seen.lost == seen.unreadable == 0
+
+
+def test_values_of_the_runtimes_calls(engine: Engine, tag: str) -> None:
+    """runc's, behind the filter: PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_CAP_AMBIENT. Before it none are told."""
+    seen = trace(engine, tag, "leaf", code=5)
+    assert {8, 24, 47} <= set(values(seen, Phase.FILTERED)["prctl"])
+    assert not values(seen, Phase.RUNTIME)
+
+
+def test_what_lies_in_memory(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "values", launch=Launch(security_opt=("seccomp=unconfined",)))
+    assert values(seen)["clone3"] == (NEW_UTS | NEW_TIME,)
+
+
+def test_more_values_than_are_told_apart(engine: Engine, tag: str) -> None:
+    """Of that call and of what comes when the kernel's table is full: never fewer without a word."""
+    for count, crowded in ((MAX_VALUES - 1, set()), (MAX_VALUES + 1, {"prctl"}), (4999, {"prctl", "socket"})):
+        seen = trace(engine, tag, "values", str(count))
+        app = {one.call: one for one in seen.arguments if one.phase is Phase.APP}
+        assert {name for name, one in app.items() if one.more} == crowded
+        assert len(app["prctl"].values) == min(count, MAX_VALUES)
+
+
+def test_who_was_first(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "execs")
+    first = {one.call: one for one in seen.first_calls if one.phase is Phase.APP}
+    names = {run.pid: run.asked for run in seen.execs}
+    assert set(first) == set(seen.made(Phase.APP).calls)
+    assert (first["brk"].program, first["exit_group"].program) == ("/bin/execs", "/bin/leaf")
+    assert first["execve"].program == "/bin/execs"  # it came back in another
+    assert first["brk"].pid == seen.execs[0].pid
+    assert names[first["exit_group"].pid] == "/bin/leaf"
+    before = {one.program for one in seen.first_calls if one.phase is not Phase.APP}
+    assert before == {""}
+
+
+def test_a_child_is_of_its_parents_program(engine: Engine, tag: str) -> None:
+    seen = trace(engine, tag, "values")
+    (ptrace,) = (one for one in seen.first_calls if one.call == "ptrace")
+    assert (ptrace.program, ptrace.pid) == ("/bin/values", seen.forks[-1].child)

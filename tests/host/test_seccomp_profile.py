@@ -1,0 +1,160 @@
+"""Profiles on real containers: they hold, and what one refuses is told from the trace of the run under it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from workloads.harness import Seen, built, trace, until, watching
+
+from slimtrace.engine import Engine, Launch
+from slimtrace.facts.capture import Answers, Capture
+from slimtrace.facts.confinement import Repairs
+from slimtrace.facts.events import CallArguments, CallSet, Phase, Trace
+from slimtrace.facts.image import Image
+from slimtrace.facts.tree import FileTree
+from slimtrace.observe.footprint import measure_exec
+from slimtrace.reason import seccomp
+
+pytestmark = pytest.mark.requires("bpf", "docker", "cc")
+
+KILLED = 128 + 31  # SIGSYS
+NO_NEW_PRIVILEGES = "no-new-privileges"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine.connect() as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    with built(tmp_path_factory.mktemp("workloads")) as tag:
+        yield engine.image(tag)
+
+
+@pytest.fixture(scope="module")
+def fat(engine: Engine, image: Image) -> Capture:
+    """A run of the workload `values`, under what the engine does by itself."""
+    return capture(image, trace(engine, image.id, "values"))
+
+
+def told(seen: Seen) -> Trace:
+    return Trace(calls=seen.calls, arguments=seen.arguments)
+
+
+def capture(image: Image, seen: Seen) -> Capture:
+    return Capture(image, FileTree({}), told(seen), Answers())
+
+
+def without(capture: Capture, call: str, *values: int) -> Capture:
+    """The same, as if it had not made a call, or not with these values."""
+
+    def fewer(group: CallSet) -> CallSet:
+        return replace(group, calls=tuple(name for name in group.calls if values or name != call))
+
+    arguments = tuple(
+        replace(one, values=tuple(value for value in one.values if value not in values))
+        if one.call == call
+        else one
+        for one in capture.trace.arguments
+    )
+    calls = tuple(fewer(group) if group.phase is Phase.APP else group for group in capture.trace.calls)
+    return replace(capture, trace=replace(capture.trace, calls=calls, arguments=arguments))
+
+
+def under(body: dict[str, Any], *more: str, **options: Any) -> Launch:
+    return Launch(security_opt=(f"seccomp={json.dumps(body)}", *more), **options)
+
+
+@pytest.mark.parametrize("action", seccomp.ACTIONS)
+@pytest.mark.parametrize("more", [(), (NO_NEW_PRIVILEGES,)], ids=["plain", NO_NEW_PRIVILEGES])
+def test_what_ran_runs_under_its_profile(
+    engine: Engine, image: Image, fat: Capture, action: str, more: tuple[str, ...]
+) -> None:
+    """Also what Docker's own profile refused it: with `kill` it is refused that, not killed."""
+    body = seccomp.profile(fat, action=action)
+    seen = trace(engine, image.id, "values", launch=under(body, *more, cap_drop=("ALL",)))
+    assert seccomp.refused(body, told(seen), image.architecture) == ()
+    assert seccomp.refused_arguments(body, told(seen), image.architecture) == ()
+    assert seccomp.denied(body) > 230
+
+
+@pytest.mark.parametrize(("action", "code"), [("errno", 1), ("kill", KILLED)])
+@pytest.mark.parametrize(
+    ("call", "values", "calls", "arguments"),
+    [
+        ("wait4", (), ("wait4",), ()),
+        ("socket", (10,), (), (CallArguments("socket", 0, (10,)),)),
+        ("personality", (0xFFFF_FFFF,), ("personality",), (CallArguments("personality", 0, (0xFFFF_FFFF,)),)),
+    ],
+)
+def test_what_is_refused_is_told_and_repaired(
+    engine: Engine,
+    image: Image,
+    fat: Capture,
+    action: str,
+    code: int,
+    call: str,
+    values: tuple[int, ...],
+    calls: tuple[str, ...],
+    arguments: tuple[CallArguments, ...],
+) -> None:
+    lacking = without(fat, call, *values)
+    body = seccomp.profile(lacking, action=action)
+    seen = trace(engine, image.id, "values", launch=under(body), code=code)
+    refused = seccomp.refused(body, told(seen), image.architecture)
+    assert (
+        tuple(name for name in refused if name != "dup") == calls
+    )  # perror(3) of the workload, where it lives on
+    assert seccomp.refused_arguments(body, told(seen), image.architecture) == arguments
+    repaired = seccomp.profile(lacking, Repairs(calls=calls, arguments=arguments), action)
+    trace(engine, image.id, "values", launch=under(repaired))
+
+
+def test_what_is_only_logged_is_told(engine: Engine, image: Image, fat: Capture) -> None:
+    body = seccomp.profile(without(fat, "wait4"), action="log")
+    seen = trace(engine, image.id, "values", launch=under(body))
+    assert seccomp.refused(body, told(seen), image.architecture) == ("wait4",)
+
+
+@pytest.mark.parametrize(
+    ("more", "user", "measured"),
+    [
+        ((), "", True),
+        ((), "1009:1013", True),
+        ((), "1009:1013", False),
+        ((NO_NEW_PRIVILEGES,), "1009:1013", True),
+    ],
+)
+def test_programs_can_be_execed_into_it(
+    engine: Engine, image: Image, more: tuple[str, ...], user: str, measured: bool
+) -> None:
+    """Under a profile that killed at the first call too many."""
+    with watching(engine, image.id, ["/bin/nap"], Launch(user=user)) as (container, seen):
+        until(lambda: "asleep" in engine.logs(container))
+        assert not measured or measure_exec(engine, container)
+    body = seccomp.profile(capture(image, seen), action="kill")
+    launch = under(body, *more, user=user, cap_drop=("ALL",))
+    with watching(engine, image.id, ["/bin/nap"], launch) as (container, _):
+        until(lambda: "asleep" in engine.logs(container))
+        for _ in range(3):
+            assert engine.exec(container, ["/bin/leaf"]).exit_code == 5
+
+
+def test_an_abi_that_was_not_seen(engine: Engine, image: Image) -> None:
+    """A profile without 32-bit calls kills who makes one; the repair is the architecture and the calls."""
+    whole = capture(image, trace(engine, image.id, "compat"))
+    native = tuple(group for group in whole.trace.calls if not group.abi)
+    lacking = replace(whole, trace=replace(whole.trace, calls=native))
+    body = seccomp.profile(lacking)
+    seen = trace(engine, image.id, "compat", launch=under(body), code=KILLED)
+    calls = seccomp.refused(body, told(seen), image.architecture)
+    arguments = seccomp.refused_arguments(body, told(seen), image.architecture)
+    assert len(calls) == 1
+    assert [(one.call, one.abi.name) for one in arguments] == [(calls[0], "COMPAT")]
+    repaired = seccomp.profile(lacking, Repairs(calls=calls, arguments=arguments))
+    assert repaired["archMap"][0]["subArchitectures"] == ["SCMP_ARCH_X86"]
+    trace(engine, image.id, "compat", launch=under(seccomp.profile(whole)))
