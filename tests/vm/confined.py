@@ -1,15 +1,17 @@
 """Runs in a machine whose kernel enforces AppArmor: a slim image under the profile made for it.
 
-    confined.py ROOTFS.tar CONFIG.json PROFILE NAME
+    confined.py ROOTFS.tar CONFIG.json ARTIFACTS NAME
 
 The container is nginx's slim image, unpacked, and gets what its image has not: a file, a link to it among the
-documents, and another program. What it may do of these, under the profile and
-under none, comes out as lines of JSON. It is started by runc, which Docker starts too, with Docker's
-capabilities: dockerd itself can take minutes in an emulated machine.
+documents, and another program. What it may do of these, under the profile and under none, comes out as lines of
+JSON. It is started by runc, which Docker starts too, with the capabilities that slimtrace gives it: dockerd itself
+can take minutes in an emulated machine. Its root stays writable, so that it is the profile that keeps it from
+writing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import signal
@@ -26,12 +28,10 @@ SECONDS = 60.0
 SCRATCH = Path("/run/scratch")
 BUSYBOX = Path("/run/busybox")  # static, from the initramfs
 DOCUMENTS = "var/www/html"
-CAPABILITIES = (
-    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE"),
-    *("NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
-)
 OTHER = "/busybox"
 FORBIDDEN_LOG = "/usr/sbin/written"
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def run(*command: str) -> str:
@@ -57,13 +57,13 @@ def unpack(archive: str) -> Path:
     return root
 
 
-def bundle(root: Path, config: dict[str, Any], profile: str) -> Path:
-    """A runc bundle, in the network of the machine: its loopback is enough."""
+def bundle(root: Path, config: dict[str, Any], capabilities: list[str], profile: str) -> Path:
+    """A runc bundle with a loopback of its own, on which any user may listen on any port, as Docker has it."""
     place = SCRATCH / f"bundle-{profile or 'none'}"
     place.mkdir()
     run("runc", "spec", "--bundle", str(place))
     spec = json.loads((place / "config.json").read_text())
-    names = [f"CAP_{name}" for name in CAPABILITIES]
+    names = [f"CAP_{name.upper()}" for name in capabilities]
     spec["process"] |= {
         "args": [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())],
         "env": config["Env"],
@@ -74,8 +74,7 @@ def bundle(root: Path, config: dict[str, Any], profile: str) -> Path:
         "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
     }
     spec["root"] = {"path": str(root), "readonly": False}
-    spaces = spec["linux"]["namespaces"]
-    spec["linux"]["namespaces"] = [each for each in spaces if each["type"] != "network"]
+    spec["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
     (place / "config.json").write_text(json.dumps(spec))
     return place
 
@@ -94,31 +93,48 @@ def denials() -> list[dict[str, str]]:
     return [dict(re.findall(r'(operation|profile|name|comm|requested_mask)="([^"]*)"', line)) for line in lines]
 
 
-def attempt(root: Path, config: dict[str, Any], profile: str) -> dict[str, Any]:
+def runc_state() -> dict[str, Any]:
+    """What runc tells of the container; nothing where there is none yet."""
+    done = subprocess.run(["runc", "state", "slim"], capture_output=True, text=True, check=False)
+    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
+
+
+def enter_network(pid: int) -> None:
+    """Put this process into the network of another one."""
+    with Path(f"/proc/{pid}/ns/net").open() as network:
+        if _libc.setns(network.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), "cannot enter the container's network")
+
+
+def attempt(root: Path, config: dict[str, Any], capabilities: list[str], profile: str) -> dict[str, Any]:
     """One container, and what it could do."""
     facts: dict[str, Any] = {"profile": profile}
-    place, begun = bundle(root, config, profile), time.monotonic()
+    place, begun = bundle(root, config, capabilities, profile), time.monotonic()
     # pipes, as Docker has them: its output is a file that it opens by /dev/stderr
     command = ["runc", "run", "--bundle", str(place), "slim"]
     container = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+    pid = 0
     while "works" not in facts:
         try:
-            facts["works"] = get("/")
+            if not pid and (state := runc_state()).get("status") == "running":
+                enter_network(pid := state["pid"])
+            if pid:
+                facts["works"] = get("/")
         except OSError:
             if container.poll() is not None or time.monotonic() > begun + SECONDS:
                 assert container.stdout is not None
                 container.kill()
                 raise SystemExit(f"{profile}: {container.stdout.read().decode()}{denials()}") from None
-            time.sleep(0.1)
+        time.sleep(0.1)
 
     def entered(*words: str) -> tuple[int, str]:
         done = subprocess.run(["runc", "exec", "slim", *words], capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 
     facts["exec"] = entered("/usr/sbin/nginx", "-t")
-    pid = json.loads(run("runc", "state", "slim"))["pid"]
     facts["label"] = Path(f"/proc/{pid}/attr/current").read_text().strip()
     facts["denied at work"] = denials()
     facts["reads"] = get("/leak")
@@ -140,12 +156,13 @@ def attempt(root: Path, config: dict[str, Any], profile: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    archive, config, profile, name = sys.argv[1:]
+    archive, config, artifacts, name = sys.argv[1:]
     begun = time.monotonic()
-    run("apparmor_parser", "--replace", "--skip-cache", profile)
+    run("apparmor_parser", "--replace", "--skip-cache", f"{artifacts}/apparmor.profile")
+    capabilities = json.loads(Path(artifacts, "confinement.json").read_text())["cap_add"]
     root = unpack(archive)
     for each in (name, ""):
-        tell(**attempt(root, json.loads(Path(config).read_text()), each))
+        tell(**attempt(root, json.loads(Path(config).read_text()), capabilities, each))
     tell(seconds=round(time.monotonic() - begun, 1))
     return 0
 

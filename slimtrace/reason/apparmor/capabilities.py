@@ -3,8 +3,7 @@
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import GIVEN, Confinement, Repairs
 from slimtrace.facts.events import CAPABILITIES, Origin, Phase
-
-PRIVILEGED = 1024  # ports below: ip(7)
+from slimtrace.reason.privileges import low_ports
 
 
 def allowed(capture: Capture, confinement: Confinement | None, repairs: Repairs) -> tuple[str, ...]:
@@ -24,6 +23,4 @@ def _used(capture: Capture) -> set[str]:
     used = {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}
     # Docker sets net.ipv4.ip_unprivileged_port_start to 0 in a network of the container's own, so that the
     # kernel does not ask; in the host's network, and under Kubernetes, it does.
-    ports = {listen.port for listen in trace.listens}
-    ports |= {socket.port for socket in trace.sockets if socket.call == "bind" and not socket.error}
-    return used | ({"net_bind_service"} if any(0 < port < PRIVILEGED for port in ports) else set())
+    return used | ({"net_bind_service"} if low_ports(capture) else set())
