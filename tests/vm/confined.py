@@ -4,9 +4,9 @@
 
 The container is nginx's slim image, unpacked, and gets what its image has not: a file, a link to it among the
 documents, and another program. What it may do of these, under the profile and under none, comes out as lines of
-JSON. It is started by runc, which Docker starts too, with the capabilities that slimtrace gives it: dockerd itself
-can take minutes in an emulated machine. Its root stays writable, so that it is the profile that keeps it from
-writing.
+JSON. It is started by runc, which Docker starts too, with the capabilities that slimtrace gives it: dockerd
+itself can take minutes in an emulated machine. Its root stays writable, so that it is the profile that keeps it
+from writing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,17 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+# the checkout, before a slimtrace that is installed
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from slimtrace.observe import apparmor
+
 SECONDS = 60.0
 SCRATCH = Path("/run/scratch")
 BUSYBOX = Path("/run/busybox")  # static, from the initramfs
 DOCUMENTS = "var/www/html"
 OTHER = "/busybox"
+ORPHAN = "slimtrace-trial-4194304-1"  # of a process that cannot be: PID_MAX_LIMIT
 FORBIDDEN_LOG = "/usr/sbin/written"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -158,11 +164,17 @@ def attempt(root: Path, config: dict[str, Any], capabilities: list[str], profile
 def main() -> int:
     archive, config, artifacts, name = sys.argv[1:]
     begun = time.monotonic()
-    run("apparmor_parser", "--replace", "--skip-cache", f"{artifacts}/apparmor.profile")
+    profile = Path(artifacts, "apparmor.profile").read_text()
     capabilities = json.loads(Path(artifacts, "confinement.json").read_text())["cap_add"]
     root = unpack(archive)
-    for each in (name, ""):
-        tell(**attempt(root, json.loads(Path(config).read_text()), capabilities, each))
+    image = json.loads(Path(config).read_text())
+    run("sh", "-c", f"echo 'profile {ORPHAN} {{}}' | apparmor_parser --replace --skip-cache")
+    tell(swept=apparmor.sweep(), left=ORPHAN in apparmor.names())
+    with apparmor.loaded(name, profile) as in_force:
+        tell(in_force=in_force)
+        tell(**attempt(root, image, capabilities, name))
+    tell(still_there=name in apparmor.names())
+    tell(**attempt(root, image, capabilities, ""))
     tell(seconds=round(time.monotonic() - begun, 1))
     return 0
 
