@@ -41,8 +41,8 @@ def unavailable() -> str:
 @contextmanager
 def loaded(name: str, text: str) -> Iterator[bool]:
     """Put the profile `text`, which is called `name`, in force, and take it away at the end: whether it is in
-    force is what is yielded. Where `unavailable` has a reason it is not. Raises SlimtraceError for a profile that
-    the parser or the kernel refuses."""
+    force is what is yielded. Where `unavailable` has a reason it is not. Raises SlimtraceError where the parser
+    or the kernel refuses it."""
     if unavailable():
         yield False
         return

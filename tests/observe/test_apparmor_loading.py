@@ -1,4 +1,4 @@
-"""Profiles of a trial come and go; here by a parser of our own, in tests/vm/test_enforced.py by the real one."""
+"""Profiles of a trial come and go; here by a parser of our own, in tests/vm/test_enforced.py the real one."""
 
 import os
 from pathlib import Path

@@ -28,7 +28,7 @@ _BY_REASON = {
     Why.NEEDED: "rm",
     Why.OPENED: "r",
     Why.LOOKED_AT: "r",  # its content is in the image too: the next run may read it
-    Why.CHANGED: "rwk",
+    Why.CHANGED: "r",  # what was done with it is among the uses
 }
 _LISTED = frozenset((Why.OPENED, Why.LISTED, Why.ENTERED, Why.CHANGED, Why.CONFIGURED, Why.RULE, Why.REPAIR))
 # What is kept and not used by the container: for scanners the package database, for the runtime mount points.
