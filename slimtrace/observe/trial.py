@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Timer
@@ -11,6 +12,7 @@ from slimtrace.engine import Engine, Launch
 from slimtrace.facts.confinement import Confinement
 from slimtrace.facts.image import Image
 from slimtrace.facts.runs import Run
+from slimtrace.observe import apparmor
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.reason.runline import tmpfs_options
@@ -23,8 +25,9 @@ LONGEST_WATCH = 30.0  # seconds of a trial of a run that its user ended
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is put on the container: a `confinement`, a seccomp profile in Docker's form, the name of an
-    AppArmor profile that is loaded. None and "" leave to the engine what it does by itself."""
+    """What is put on the container: a `confinement`, a seccomp profile in Docker's form, an AppArmor profile's
+    text, which has the name of `apparmor.trial_name`. None and "" leave to the engine what it does by
+    itself."""
 
     confinement: Confinement | None = None
     seccomp: Mapping[str, Any] | None = None
@@ -41,7 +44,7 @@ def launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch
             file.write_text(text)
         options.append(f"seccomp={file or text}")
     if measures.apparmor:
-        options.append(f"apparmor={measures.apparmor}")
+        options.append(f"apparmor={apparmor.trial_name()}")
     confinement = measures.confinement
     if confinement is None:
         return replace(base, security_opt=tuple(options))
@@ -101,8 +104,9 @@ def try_out(
     late.daemon = True
     late.start()
     try:
-        confined = replace(plan, launch=launch(plan.launch, measures, file))
-        return recorder.record(engine, image, confined, note, stop)
+        with apparmor.loaded(apparmor.trial_name(), measures.apparmor) if measures.apparmor else nullcontext():
+            confined = replace(plan, launch=launch(plan.launch, measures, file))
+            return recorder.record(engine, image, confined, note, stop)
     finally:
         late.cancel()
 

@@ -95,7 +95,13 @@ class Trials:
         """What the attempt was seen to lack: an image that has what `selection` keeps, under `measures`."""
         found = [
             diagnose(
-                self._capture, selection, self._request.rules, trace, measures.confinement, measures.seccomp
+                self._capture,
+                selection,
+                self._request.rules,
+                trace,
+                measures.confinement,
+                measures.seccomp,
+                mediated=bool(measures.apparmor),
             )
             for trace in attempt.traces
         ]

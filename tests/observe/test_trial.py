@@ -9,6 +9,7 @@ import pytest
 from slimtrace.engine import Launch
 from slimtrace.facts.confinement import Confinement, Writable
 from slimtrace.facts.runs import Run
+from slimtrace.observe.apparmor import trial_name
 from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.trial import Measures, launch, longer, trial_plan
 
@@ -23,10 +24,10 @@ def test_without_measures_it_is_started_as_the_fat_one_was() -> None:
 
 
 def test_all_measures_at_once() -> None:
-    found = launch(Launch(security_opt=("label=disable",)), Measures(CONFINED, PROFILE, "a-name"))
+    found = launch(Launch(security_opt=("label=disable",)), Measures(CONFINED, PROFILE, "profile x {}"))
     *options, own = found.security_opt[::-1]
     assert own == "label=disable"
-    assert set(options) == {f"seccomp={json.dumps(PROFILE)}", "apparmor=a-name", "no-new-privileges"}
+    assert set(options) == {f"seccomp={json.dumps(PROFILE)}", f"apparmor={trial_name()}", "no-new-privileges"}
     assert (found.cap_drop, found.cap_add, found.read_only, found.user) == (("ALL",), ("chown",), True, "7")
     assert found.volumes == ("/srv/data",)
     assert found.tmpfs == {"/run": "mode=1777,uid=0,gid=0"}
