@@ -230,6 +230,13 @@ def test_a_redis_save_under_its_profiles(build: Callable[..., Build]) -> None:
     assert {"exec: redis-cli save"} <= {probe["target"] for probe in report["probes"]}
 
 
+def test_a_profile_that_kills_holds_too(build: Callable[..., Build]) -> None:
+    done = build("node", "--seccomp-action", "kill")
+    assert done.report["trial"]["measures"] == ALL
+    profile = json.loads((done.artifacts / "seccomp.json").read_text())
+    assert profile["defaultAction"] == "SCMP_ACT_KILL_PROCESS"
+
+
 def test_a_lazy_import_that_was_not_seen_is_found_by_the_trial(
     recorded: Callable[..., Capture], slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
