@@ -162,8 +162,8 @@ Without = Annotated[
     list[str] | None,
     typer.Option(
         metavar="MEASURE",
-        help="Do not confine it by this: seccomp, capabilities, no-new-privileges or read-only. May be "
-        "repeated.",
+        help="Do not confine it by this: seccomp, capabilities, no-new-privileges, read-only or apparmor. May "
+        "be repeated.",
     ),
 ]
 SeccompAction = Annotated[

@@ -10,7 +10,6 @@ from slimtrace.errors import Exit, SlimtraceError
 if TYPE_CHECKING:
     from slimtrace.engine import Launch
 
-ACTIONS = ("errno", "kill", "log")
 LIST_LIMIT = 1 << 24  # bytes of a list of paths
 
 
@@ -65,6 +64,8 @@ def measures(given: list[str] | None) -> tuple[str, ...]:
 
 def action(name: str) -> str:
     """What --seccomp-action names. Raises SlimtraceError (USAGE) for what is none."""
+    from slimtrace.reason.seccomp import ACTIONS
+
     if name not in ACTIONS:
         raise SlimtraceError(
             f"cannot answer refused calls by {name!r}", f"say {', '.join(ACTIONS)}", Exit.USAGE

@@ -16,8 +16,8 @@ from slimtrace.errors import SlimtraceError
 
 
 class Engine(Containers):
-    """A connection to the engine. As a context manager it takes this process's containers down at the end,
-    whichever way the end came about.
+    """A connection to the engine. As a context manager it takes this process's containers down at
+    the end, whichever way the end came about.
 
     Every method raises SlimtraceError: Exit.ENGINE when the engine refuses or does not answer, NO_SPACE
     when its disk is full, and what the method names.
@@ -58,7 +58,6 @@ class Engine(Containers):
     def sweep(self) -> int:
         """Remove the leftovers; how many containers there were."""
         removed = self._remove_all(lambda name: not owner.alive(name))
-        self._remove_volumes(lambda name: not owner.alive(name))
         self._forget_names()
         return removed
 

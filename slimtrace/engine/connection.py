@@ -33,6 +33,7 @@ class Connection:
                 runtimes=tuple(sorted(facts.get("Runtimes") or ())),
                 security=tuple(item.removeprefix("name=") for item in options),
                 root_dir=facts.get("DockerRootDir", ""),
+                podman="BuildahVersion" in facts,  # pkg/api/handlers/compat/info.go
                 containerd_store=_SNAPSHOTTER in dict(facts.get("DriverStatus") or ()).values(),
             )
         return self._info

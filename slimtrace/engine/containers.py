@@ -8,14 +8,14 @@ from typing import Any
 from slimtrace import owner, signals
 from slimtrace.engine.connection import QUICK
 from slimtrace.engine.errors import no_image, runtime_reason, speaking
+from slimtrace.engine.names import Names
 from slimtrace.engine.values import LABEL, ExecResult, Launch, State
-from slimtrace.engine.volumes import Volumes
 from slimtrace.errors import Exit, SlimtraceError
 
 OUTPUT_LIMIT = 1 << 20  # bytes kept of what an exec'd command prints, the last ones
 
 
-class Containers(Volumes):
+class Containers(Names):
     """What an Engine does with containers."""
 
     def create(self, image: str, launch: Launch | None = None) -> str:

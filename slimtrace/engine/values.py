@@ -16,7 +16,7 @@ _NO_LAYER = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK
     "VOLUME",
 }
 
-LABEL = "slimtrace.run"  # its value names the process that a container or a volume belongs to
+LABEL = "slimtrace.run"  # its value names the process that a container belongs to
 CHUNK = 1 << 20  # bytes of an image or of files, moved at a time
 
 
@@ -84,7 +84,8 @@ class ExecResult:
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What the engine says of itself (GET /info). `containerd_store`: images lie in containerd's store, as is
-    usual from Docker 29 on, and are known by the digest of their manifest instead of their config's."""
+    usual from Docker 29 on, and are known by the digest of their manifest instead of their config's. `podman`:
+    it is podman, which differs in some options."""
 
     version: str
     api: str
@@ -95,6 +96,7 @@ class EngineInfo:
     security: tuple[str, ...]
     root_dir: str
     containerd_store: bool = False
+    podman: bool = False
 
     @property
     def rootless(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from slimtrace.facts.events import CallArguments
 
 # What is put on a container to verify it, each of which can be left out alone to find which one is at fault.
-MEASURES = ("seccomp", "capabilities", "no-new-privileges", "read-only")
+MEASURES = ("seccomp", "capabilities", "no-new-privileges", "read-only", "apparmor")
 # What Docker gives to a container that asks for nothing (moby oci/caps/defaults.go).
 GIVEN = (
     *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),

@@ -15,8 +15,8 @@ from slimtrace.facts.capture import Answers, Capture, Contents
 from slimtrace.facts.image import Image
 from slimtrace.facts.runs import Run
 from slimtrace.facts.tree import Entry, FileTree, Kind
+from slimtrace.observe import apparmor, kernel, workplace
 from slimtrace.observe import attach as attachment
-from slimtrace.observe import kernel, workplace
 from slimtrace.observe.plan import Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.observe.rootfs import ImageContents, Rootfs
@@ -198,6 +198,7 @@ def keep(
 def sweep(engine: Engine, screen: Screen) -> None:
     """Take away what a killed run has left."""
     containers, places = engine.sweep(), workplace.sweep()
+    apparmor.sweep()
     if containers or places:
         screen.note(f"removed what a killed run had left: containers {containers}, work directories {places}")
 

@@ -11,8 +11,9 @@ from slimtrace.facts.events import Doubt
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
 from slimtrace.facts.runs import Difference
+from slimtrace.observe.apparmor import trial_name, unavailable
 from slimtrace.observe.trial import Measures
-from slimtrace.pipeline.deciding import Proposal, propose
+from slimtrace.pipeline.deciding import Proposal, apparmor_text, propose
 from slimtrace.pipeline.observing import Loading
 from slimtrace.pipeline.request import Bench, Request
 from slimtrace.pipeline.trying import Attempt, Trials, lacking, shown, told
@@ -146,8 +147,11 @@ class Prover:
 
 def measures_of(proposal: Proposal, request: Request) -> Measures:
     """What a trial of `proposal` runs under."""
-    filtered = in_force("seccomp", proposal, request)
-    return Measures(proposal.confinement, proposal.seccomp if filtered else None)
+    return Measures(
+        proposal.confinement,
+        proposal.seccomp if in_force("seccomp", proposal, request) else None,
+        apparmor_text(proposal, trial_name()) if in_force("apparmor", proposal, request) else "",
+    )
 
 
 def in_force(measure: str, proposal: Proposal, request: Request) -> bool:
@@ -156,6 +160,7 @@ def in_force(measure: str, proposal: Proposal, request: Request) -> bool:
     return measure not in request.without and {
         "no-new-privileges": confinement.no_new_privileges,
         "read-only": confinement.read_only,
+        "apparmor": not unavailable(),
     }.get(measure, True)
 
 

@@ -42,7 +42,7 @@ def report_of(
         events=outcome.events,
         lost=trace.lost,
         calls=len(seccomp.who(capture, proposal.repairs)),
-        calls_default=len(seccomp.DEFAULT),
+        calls_default=seccomp.of_default(proposal.seccomp),
         calls_denied=seccomp.denied(proposal.seccomp),
         capabilities=used_capabilities(trace),
         confinement=proposal.confinement,

@@ -78,15 +78,18 @@ class Trials:
         return Attempt(tuple(dict.fromkeys(differences)), tuple(traces), log)
 
     def _run(self, image: Image, case: Case, measures: Measures) -> Outcome:
-        with self._screen.phase("verify", ours=False), ExitStack() as stack:
-            recorder, loading = self._ready or start_loading(stack)
-            self._ready = None
-            stack.callback(recorder.close)
-            loading.result()
+        with ExitStack() as stack:
+            with self._screen.phase("load probes"):
+                recorder, loading = self._ready or start_loading(stack)
+                self._ready = None
+                stack.callback(recorder.close)
+                loading.result()
+            stack.enter_context(self._screen.phase("verify", ours=False))
             self._screen.watch(recorder.tally)
             plan = trial_plan(case.plan, case.fat[0], self._bench.image.id)
-            engine = self._bench.engine
-            outcome = try_out(recorder, engine, image, plan, case.fat[0], measures, self._screen.note)
+            engine, folder = self._bench.engine, self._bench.place.path
+            note = self._screen.note
+            outcome = try_out(recorder, engine, image, plan, case.fat[0], measures, note, folder)
             self._screen.watch(None)
         return outcome
 
@@ -94,7 +97,13 @@ class Trials:
         """What the attempt was seen to lack: an image that has what `selection` keeps, under `measures`."""
         found = [
             diagnose(
-                self._capture, selection, self._request.rules, trace, measures.confinement, measures.seccomp
+                self._capture,
+                selection,
+                self._request.rules,
+                trace,
+                measures.confinement,
+                measures.seccomp,
+                mediated=bool(measures.apparmor),
             )
             for trace in attempt.traces
         ]

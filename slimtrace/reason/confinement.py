@@ -11,7 +11,7 @@ from slimtrace.facts.selection import Selection
 from slimtrace.reason import privileges, writes
 from slimtrace.reason.identity import identity
 
-SECCOMP, CAPABILITIES, NO_NEW_PRIVILEGES, READ_ONLY = MEASURES
+SECCOMP, CAPABILITIES, NO_NEW_PRIVILEGES, READ_ONLY, APPARMOR = MEASURES
 ASKED_FOR = "left out: asked for"
 _NO_REPAIRS = Repairs()
 
@@ -30,6 +30,7 @@ def confinement(
         CAPABILITIES: "only what the run needed" if found.capabilities else "the run needed none",
         NO_NEW_PRIVILEGES: found.gained or "no program that was executed gains privileges by that",
         READ_ONLY: places.reason,
+        APPARMOR: "only the files, sockets and capabilities of the profile, where the kernel has AppArmor",
     }
     reasons |= {measure: ASKED_FOR for measure in MEASURES if measure in without}
     read_only = places.read_only and READ_ONLY not in without

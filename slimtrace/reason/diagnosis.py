@@ -16,7 +16,7 @@ from slimtrace.reason.evidence import strangers
 from slimtrace.reason.rules import Exclusion, Rules
 
 _MISSING = frozenset((2, 20))  # ENOENT; ENOTDIR, where a link in place of a directory leads nowhere
-EROFS = 30
+EACCES, EROFS = 13, 30
 SUSPECTS = 2000  # paths that are kept at most because the directory that they were in was listed
 
 
@@ -39,11 +39,13 @@ def diagnose(
     trace: Trace,
     confinement: Confinement | None = None,
     profile: Mapping[str, Any] | None = None,
+    mediated: bool = False,
 ) -> Diagnosis:
     """Read the `trace` of a trial of what `selection` keeps, under `confinement` and the seccomp `profile`
-    (None where it ran without)."""
+    (None where it ran without); `mediated` says that an AppArmor profile was in force, which refuses with
+    EACCES what it has no rule for."""
     exclusion = Exclusion(capture.tree, rules)
-    missed = sorted(set(_missed(capture, selection, trace)))
+    missed = sorted({*_missed(capture, selection, trace), *(_refused(capture, trace) if mediated else ())})
     excluded = {path: exclusion.dropped_by(path) for path in missed if exclusion.drops(path)}
     architecture = capture.image.architecture
     repairs = Repairs(
@@ -98,6 +100,21 @@ def _missed(capture: Capture, selection: Selection, trace: Trace) -> Iterator[st
             continue
         yield from (link for link in found.links if link not in selection)
         if found.path not in selection:
+            yield found.path
+
+
+def _refused(capture: Capture, trace: Trace) -> Iterator[str]:
+    """What could not be read in the trial, though the fat run was not refused it: the profile has no rule."""
+    before = {(use.base, use.asked) for use in capture.trace.uses if use.error == EACCES}
+    stranger = strangers(trace, capture.image)
+    for use in trace.uses:
+        asked = use.base, use.asked
+        if use.error != EACCES or asked in before or use.use in (Use.WRITE, Use.CHANGE) or use.truncated:
+            continue
+        if not use.asked or not (use.base or use.asked.startswith("/")) or stranger(use.pid, use.origin):
+            continue
+        found = capture.tree.resolve(paths.join(use.base, use.asked))
+        if found.entry is not None:
             yield found.path
 
 

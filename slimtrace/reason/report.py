@@ -72,8 +72,8 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything a build has to tell. `calls` is the number of system calls in the profile, `calls_default` how
-    many Docker's default profile allows, and `calls_denied` how many of these ours denies. `artifacts` maps
-    what a file is to where it was written."""
+    many Docker's default profile allows on this architecture, and `calls_denied` how many of these ours denies.
+    `artifacts` maps what a file is to where it was written."""
 
     version: str
     command: str

@@ -240,7 +240,7 @@ def test_how_it_is_proven(asked: Asked) -> None:
     [
         (
             ("--without", "luck"),
-            "cannot leave out 'luck'; say seccomp, capabilities, no-new-privileges, read-only",
+            "cannot leave out 'luck'; say seccomp, capabilities, no-new-privileges, read-only, apparmor",
         ),
         (("--seccomp-action", "shout"), "cannot answer refused calls by 'shout'; say errno, kill, log"),
     ],

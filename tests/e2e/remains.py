@@ -98,17 +98,11 @@ def candidates(build: Running) -> list[str]:
     return [name for name in listed if f":{build.owner.replace(':', '-')}-" in name]
 
 
-def shared(build: Running) -> list[str]:
-    """Its volumes in memory."""
-    return docker("volume", "ls", "--quiet", "--filter", f"label={LABEL}={build.owner}").split()
-
-
 def left(corner: Corner, build: Running) -> list[str]:
     """What nobody is to find after a build, however it went."""
     return [
         *(f"container {name}" for name in containers(build)),
         *(f"image {name}" for name in candidates(build)),
-        *(f"volume {name}" for name in shared(build)),
         *work(corner),
     ]
 

@@ -20,7 +20,7 @@ from observe.saved_images import image as image_of
 from observe.saved_images import layer
 
 from slimtrace.engine import Engine
-from slimtrace.engine.images import KEPT
+from slimtrace.engine.names import KEPT
 from slimtrace.facts.tree import Kind
 from slimtrace.observe.saved import Saved
 

@@ -49,7 +49,7 @@ FULL = replace(
         writable=(Writable("/run"), Writable("/var/lib/app", volume=True)),
         notes=("a note",),
     ),
-    trial=Trial(2, 1, MEASURES, Repairs(paths=("/etc/app.conf",), calls=("splice",))),
+    trial=Trial(2, 1, MEASURES[:4], Repairs(paths=("/etc/app.conf",), calls=("splice",))),
     capabilities=("chown", "setuid"),
     processes=("sh", "python3"),
     doubts=(

@@ -1,35 +1,21 @@
 """The AppArmor profile: rules by use, and that apparmor_parser takes whatever a name may hold."""
 
-import os
-import subprocess
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import CallSet, Exec, FileUse, Origin, Phase, Use
 from slimtrace.facts.image import Image
 from slimtrace.reason import apparmor
 
+from .policy import compiled
 from .test_graph import SERVER
 from .trees import capture, read, selected
-
-PARSER = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def profile(seen: Capture) -> str:
     return apparmor.profile(apparmor.profile_name(seen.image), seen, selected(seen))
-
-
-def compiled(text: str, *options: str) -> subprocess.CompletedProcess[bytes]:
-    """Through the parser's whole compiler, nothing loaded, nothing cached."""
-    command = ["apparmor_parser", "--skip-kernel-load", "--skip-cache", *options]
-    return subprocess.run(
-        command, input=text.encode("ascii"), capture_output=True, env={"PATH": PARSER}, timeout=120, check=False
-    )
 
 
 def use(what: Use, path: str, **more: Any) -> FileUse:
@@ -129,20 +115,3 @@ def test_a_name_means_itself(path: str, expression: bytes) -> None:
     # The parser prints the expression that it compiles, with its own escapes for what has a meaning there.
     shown = (done.stdout + done.stderr).replace(b"\\\\", b"\\")
     assert expression.replace(b"\\\\", b"\\") in shown
-
-
-NAMES = st.binary(min_size=1, max_size=40).map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"_"))
-PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: paths.decode(b"/" + b"/".join(parts)))
-HOSTILE = st.text(alphabet="[]{}*?^@\"'\\,#$ \n\r\t()|!-01/\x01é", min_size=1, max_size=30).map(
-    lambda name: f"/{name}"
-)
-
-
-@pytest.mark.requires("apparmor-parser")
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(PATHS | HOSTILE, min_size=1, max_size=8))
-def test_the_parser_takes_any_name(names: list[str]) -> None:
-    found = sorted({paths.clean(name) for name in names} - {"/"})
-    events = [FileUse(what, name, resolved=name) for name in found for what in (Use.READ, Use.WRITE, Use.LIST)]
-    done = compiled(profile(capture({}, events)))
-    assert done.returncode == 0, (found, done.stderr)

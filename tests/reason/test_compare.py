@@ -60,7 +60,7 @@ def test_what_varies_is_no_difference() -> None:
             replace(FAT, stop_code=143),
             {"stop-code": "exit code 143 (signal 15) when it was stopped instead of"},
         ),
-        (replace(FAT, stop_seconds=1.7), {"stop-time": "took 1.7 s to stop instead of 0.4 s"}),
+        (replace(FAT, stop_seconds=3.7), {"stop-time": "took 3.7 s to stop instead of 0.4 s"}),
         (replace(FAT, ports=()), {"port": "nothing listened on port 8017"}),
         (replace(FAT, ports=(), answers=()), {"port": "8017"}),  # and not that it was not answered
         (replace(FAT, answers=FAT.answers[1:]), {"answer": f"{GET} was answered, and got no answer"}),
@@ -103,6 +103,7 @@ def test_a_difference(slim: Run, expected: dict[str, str]) -> None:
         replace(FAT, log=(*FAT.log, "all is well")),
         replace(FAT, log=(*FAT.log, "warning: 99 errors were repaired")),
         replace(FAT, stop_seconds=0.0),
+        replace(FAT, stop_seconds=3.5),
         replace(FAT, ports=(8017, 9000)),
         answered(FAT, GET, content_type="Text/HTML; charset=UTF-8"),
         answered(FAT, "exec: load --all", body="18\n"),  # the exit code is the command's verdict

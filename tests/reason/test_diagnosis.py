@@ -137,3 +137,11 @@ def test_repairs_that_were_of_no_use_are_told() -> None:
     )
     listed = replace(trace, uses=(FileUse(Use.LIST, "/app/data", resolved="/app/data"),))
     assert used(FAT, repairs, [listed]).paths == ("/app/data/a", "/app/data/b")
+
+
+def test_what_apparmor_refused_is_missing_too() -> None:
+    refused = Trace((looked("/app/run", EACCES), looked("/app/data/a", EACCES, Use.WRITE)))
+    assert diagnose(FAT, KEPT, Rules(), refused).repairs == Repairs()
+    assert diagnose(FAT, KEPT, Rules(), refused, mediated=True).repairs == Repairs(paths=("/app/run",))
+    before = replace(FAT, trace=Trace((looked("/app/run", EACCES),)))  # the fat run lived with it
+    assert diagnose(before, KEPT, Rules(), refused, mediated=True).repairs == Repairs()

@@ -3,6 +3,7 @@
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import GIVEN, Confinement, Repairs
 from slimtrace.facts.events import CAPABILITIES, Origin, Phase
+from slimtrace.reason.privileges import low_ports
 
 
 def allowed(capture: Capture, confinement: Confinement | None, repairs: Repairs) -> tuple[str, ...]:
@@ -19,4 +20,7 @@ def _used(capture: Capture) -> set[str]:
         return set(GIVEN)
     health = bool(capture.image.healthcheck)
     sets = (each for each in trace.capabilities if each.phase is Phase.APP)
-    return {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}
+    used = {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}
+    # Docker sets net.ipv4.ip_unprivileged_port_start to 0 in a network of the container's own, so that the
+    # kernel does not ask; in the host's network, and under Kubernetes, it does.
+    return used | ({"net_bind_service"} if low_ports(capture) else set())

@@ -19,7 +19,7 @@ from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.apparmor import places as placing
 from slimtrace.reason.apparmor.names import literal, of_system, permissions, varying
 from slimtrace.reason.apparmor.places import Places
-from slimtrace.reason.evidence import strangers
+from slimtrace.reason.evidence import ON_LINKS, strangers
 
 # Reasons that come of a use; the others keep files that nobody was seen to use.
 _BY_REASON = {
@@ -28,7 +28,7 @@ _BY_REASON = {
     Why.NEEDED: "rm",
     Why.OPENED: "r",
     Why.LOOKED_AT: "r",  # its content is in the image too: the next run may read it
-    Why.CHANGED: "rwk",
+    Why.CHANGED: "r",  # what was done with it is among the uses
 }
 _LISTED = frozenset((Why.OPENED, Why.LISTED, Why.ENTERED, Why.CHANGED, Why.CONFIGURED, Why.RULE, Why.REPAIR))
 # What is kept and not used by the container: for scanners the package database, for the runtime mount points.
@@ -67,15 +67,21 @@ class Files:
         wanted = set(letters)
         if not wanted or not path.startswith("/"):
             return
-        if place := self.places.of(path.rstrip("/") or "/"):
+        place = self.places.of(path.rstrip("/") or "/")
+        if place and place != path:
             if path.rstrip("/") not in self.tree:
                 self._add(everything(place), wanted)  # a library that is unpacked into a temporary directory
                 return
             if wanted <= set("rwkl"):
                 return
-        elif self.places.read_only and not foreign:
+        elif self.places.read_only and not foreign and not self._special(path):
             wanted -= set("wl")
         self._add(self._pattern(path), wanted)
+
+    def _special(self, path: str) -> bool:
+        """Whether a read-only file system does not refuse to write to it (fs/namei.c, sb_permission)."""
+        entry = self.tree.get(path)
+        return entry is not None and entry.kind in (Kind.FIFO, Kind.SOCKET, Kind.CHAR, Kind.BLOCK)
 
     def _pattern(self, path: str) -> str:
         if path.startswith(("/proc/", "/sys/")):
@@ -134,7 +140,7 @@ def real(tree: FileTree, use: FileUse) -> str:
         return paths.clean(use.resolved)
     if use.truncated or not use.asked or not (use.base or use.asked.startswith("/")):
         return ""
-    return tree.resolve(paths.join(use.base, use.asked), follow_last=use.use is not Use.CHANGE).path
+    return tree.resolve(paths.join(use.base, use.asked), follow_last=use.call not in ON_LINKS).path
 
 
 def _of_use(tree: FileTree, use: FileUse, opened: set[str]) -> Iterator[tuple[str, str]]:
@@ -185,11 +191,11 @@ def _by_kind(capture: Capture, entry: Entry) -> str:
     if entry.kind is not Kind.FILE:
         return "r" if entry.kind is Kind.SOCKET else "rw"
     elf = capture.contents.elf(entry.path)
-    if elf is not None and elf.soname:
+    if (elf is not None and elf.soname) or _LIBRARY.search(entry.path):
         return "rm"
     if entry.mode & 0o111:
-        return "rmx"
-    return "rm" if elf is not None or _LIBRARY.search(paths.name(entry.path)) else "r"
+        return "rx" if (capture.contents.head(entry.path) or b"").startswith(b"#!") else "rmx"
+    return "rm" if elf is not None else "r"
 
 
 def folder(path: str) -> str:
