@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slimtrace import owner
@@ -74,8 +74,9 @@ def sweep() -> int:
     for name in names():
         match = _NAME.fullmatch(name)
         if match and not owner.alive(f"{match[1]}:{match[2]}"):
-            remove(name)
-            removed += 1
+            with suppress(SlimtraceError):  # it does no harm where it is
+                remove(name)
+                removed += 1
     return removed
 
 

@@ -76,7 +76,7 @@ RUN = Exec("/usr/bin/app", "", "/usr/bin/app", 1, 0)
         (change("bind", "/run/s.sock"), {"/run/s.sock": "rw"}, {"/run/t.sock": "w"}),
         (FileUse(Use.WRITE, "/run/s.sock", call="connect"), {"/run/s.sock": "rw"}, {"/run/s.sock": "k"}),
         (FileUse(Use.MAP, "", resolved="/tmp/jna1234.so"), {"/tmp/jna987.so": "rm"}, {}),
-        (read("/proc/1/oom_score", foreign=True), {"/proc/99/oom_score": "r"}, {"/proc/99/mem": "r"}),
+        (read("/proc/1/personality", foreign=True), {"/proc/99/personality": "r"}, {"/proc/99/mem": "r"}),
         (read("/proc/1/fdinfo/4", foreign=True), {"/proc/9/fdinfo/12": "r"}, {"/proc/9/fdinfo/x": "r"}),
         (write("/proc/1/oom_score_adj", foreign=True), {"/proc/7/oom_score_adj": "w"}, {"/proc/7/mem": "w"}),
         (write("/proc/sysrq-trigger", foreign=True), {}, {"/proc/sysrq-trigger": "w"}),

@@ -165,7 +165,7 @@ def main() -> int:
     archive, config, artifacts, name = sys.argv[1:]
     begun = time.monotonic()
     profile = Path(artifacts, "apparmor.profile").read_text()
-    capabilities = json.loads(Path(artifacts, "confinement.json").read_text())["cap_add"]
+    capabilities = json.loads(Path(artifacts, "confinement.json").read_text()).get("cap_add", [])
     root = unpack(archive)
     image = json.loads(Path(config).read_text())
     run("sh", "-c", f"echo 'profile {ORPHAN} {{}}' | apparmor_parser --replace --skip-cache")
