@@ -26,9 +26,7 @@ static __always_inline u64 argument(struct job *job, u32 position)
 static __always_inline int is_old(struct job *job, u64 text)
 {
 	struct path_record *record = &job->record;
-	u64 file = job->opened.dentry;
-	if (file)
-		file = identity(&job->opened, PEEK(u32, file, AT_DENTRY_NAME + AT_QSTR_HASH));
+	u64 file = job->opened.dentry ? identity(&job->opened, job->opened_name) : 0;
 	u64 how = record->open_flags << 32 | record->call << 16 | record->abi << 12 | ((-record->error) & 0xfff);
 	u64 who = job->standing & ~(u64)(IN_SCOPE | EXECUTED | 7 << BEFORE_SHIFT);
 	job->key.text = text ? text : 1;
@@ -79,7 +77,7 @@ static __always_inline int relate(struct job *job, kernel_ptr task, int dirfd)
 	} else {
 		kernel_ptr directory = file_of(task, dirfd);
 		if (directory)
-			take_base_of(job, directory);
+			job->base_name = take_file(&job->base, directory);
 		else
 			job->base.dentry = 0; /* dirfd is no descriptor */
 	}
@@ -98,8 +96,10 @@ static __always_inline void depart(struct job *job, u8 what)
 	} else if (what & (absolute ? 2 : 1)) {
 		job->base.dentry = 0; /* it is the new one by now, and the old one is not known */
 	}
-	if (what != 3)
+	if (what != 3) {
 		job->opened = place_at(fs + (what == 1 ? AT_FS_PWD : AT_FS_ROOT));
+		job->opened_name = PEEK(u32, job->opened.dentry, AT_DENTRY_NAME + AT_QSTR_HASH);
+	}
 	if (!job->names_left)
 		remember_places(fs);
 }
@@ -112,7 +112,7 @@ static __always_inline int tell_descriptor(struct bpf_raw_tracepoint_args *ctx, 
 	kernel_ptr file = file_of(current_task(), fd);
 	if (!file)
 		return 0;
-	job->opened = place_at(file + AT_FILE_PATH);
+	job->opened_name = take_file(&job->opened, file);
 	if (is_old(job, 0))
 		return 0;
 	job->based = 0;
@@ -218,7 +218,7 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 	if (shape->opens && job->result >= 0) {
 		kernel_ptr file = file_of(task, job->result);
 		if (file)
-			job->opened = place_at(file + AT_FILE_PATH);
+			job->opened_name = take_file(&job->opened, file);
 	}
 	if (shape->places && job->result == 0)
 		depart(job, shape->places);
