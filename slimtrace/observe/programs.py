@@ -136,8 +136,9 @@ class Reads(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One of the ways to see: how the kernel is read, with io_uring's requests, and how capabilities are seen. `by_perf`: system calls by perf's tracepoint, which costs more than the raw one and
-    whose programs are never preempted."""
+    """One of the ways to see: how the kernel is read, with io_uring's requests, and how capabilities are
+    seen. `by_perf`: system calls by perf's tracepoint, which costs more than the raw one and whose programs are
+    never preempted."""
 
     reads: Reads
     rings: Rings
@@ -254,9 +255,9 @@ def load() -> Loaded:
 
 
 def _mark_function_calls(bcc: Any, bpf: Any, number: int) -> None:
-    """Make of each call of the helper `number` one of the kernel's function that has this number in its BTF
-    (bpf/kernel.h, AS; BPF_PSEUDO_KFUNC_CALL of linux/bpf.h), in the memory where bcc puts maps' descriptors into the
-    instructions in the same way."""
+    """Make of each call of the helper `number` one of the kernel's function with this number in its BTF
+    (bpf/kernel.h, AS; BPF_PSEUDO_KFUNC_CALL of linux/bpf.h): in the memory where bcc itself puts the
+    descriptors of maps into the instructions."""
     call, marked = (struct.pack("<BBHi", 0x85, source << 4, 0, number) for source in (0, 2))
     for index in range(bcc.lib.bpf_num_functions(bpf.module)):
         name = bcc.lib.bpf_function_name(bpf.module, index)
@@ -364,6 +365,9 @@ _TRIES = {
     "plain_loads": """int attempt(void *ctx) { u64 x;
         u64 registers = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
         asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
+    "casts": """int attempt(struct bpf_raw_tracepoint_args *ctx) { u64 x;
+        u64 registers = ((u64 (*)(u64, u64))CAST_FUNCTION)(ctx->args[0], IS_PT_REGS);
+        asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
     "fentry": "KFUNC_PROBE({name}) { return 0; }",
     "lsm": "LSM_PROBE({name}) { return 0; }",
 }
@@ -371,8 +375,8 @@ _TRIES = {
 
 def try_program(kind: str, name: str) -> str:
     """Load and attach a program that does nothing, as doctor's TryProgram: "" if that worked, else why not.
-    Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, fentry,
-    lsm."""
+    Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, casts,
+    fentry, lsm."""
     try:
         bcc = _import_bcc()
     except SlimtraceError as missing:
@@ -387,13 +391,19 @@ def try_program(kind: str, name: str) -> str:
         return ""
     with _captured_stderr() as said:
         try:
-            bpf = bcc.BPF(text=_TRIES[kind].replace("{name}", name).encode())
+            casts = kernel.cast_constants(kernel.read_btf()) if kind == "casts" else {}
+            if kind == "casts" and not casts:
+                return "the kernel has no function bpf_rdonly_cast"
+            text = _TRIES[kind].replace("{name}", name).encode()
+            bpf = bcc.BPF(text=text, cflags=kernel.defines(casts))
             try:
+                if casts:
+                    _mark_function_calls(bcc, bpf, casts["CAST_FUNCTION"])
                 if kind == "raw_tracepoint":
                     bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=b"attempt")
                 elif kind == "kprobe":
                     bpf.attach_kprobe(event=name.encode(), fn_name=b"attempt")
-                elif kind in ("ring_buffer", "kernel_reads", "plain_loads"):
+                elif kind in ("ring_buffer", "kernel_reads", "plain_loads", "casts"):
                     bpf.load_func(b"attempt", bcc.BPF.RAW_TRACEPOINT)
             finally:
                 bpf.cleanup()

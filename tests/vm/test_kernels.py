@@ -97,6 +97,13 @@ def test_the_kernel_does_not_complain(engine: Recording) -> None:
     assert engine.complaints == ()
 
 
+def test_the_kernel_is_read_in_its_best_way(engine: Recording, kernel: str) -> None:
+    """Where a kernel has plain loads they are not given up for something that its verifier dislikes in the
+    programs (Linux 5.15 and 6.2)."""
+    release = tuple(map(int, kernel.split()[0].split(".")))
+    assert (engine.features["plain loads"], engine.features["casts"]) == (release >= (5, 15), release >= (6, 2))
+
+
 def test_capabilities_by_verdict(engine: Recording) -> None:
     """By the tracepoint or, where there is none, by a kprobe. That one does not see what the kernel asks in
     passing, from within the same file: the sys_admin of every process that maps memory."""
