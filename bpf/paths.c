@@ -46,6 +46,7 @@ struct job {
 	u64 base_name; /* hash of the base's own name */
 	struct place opened;
 	u64 opened_name; /* and of the opened file's */
+	kernel_ptr parent; /* of a file that is reached by a descriptor alone */
 	/* what is still to walk, and how far it has come */
 	kernel_ptr mount;
 	kernel_ptr dentry;
@@ -53,6 +54,7 @@ struct job {
 	u32 base_done;
 	/* what to do at the end */
 	struct seen_key key;
+	u32 near;
 	u64 exec_args; /* bytes of the arguments of an executed program */
 	s64 result;
 	u32 standing;
@@ -310,7 +312,7 @@ static __always_inline int finish(struct bpf_raw_tracepoint_args *ctx, u32 of)
 		return 0;
 	record->head.length = size;
 	if (hand_over(record, size, LET_SLEEP) && record->head.type == RECORD_FILE)
-		untell(&job->key);
+		untell(&job->key, job->near);
 	if (job->names_left)
 		go_on(ctx, of, of == OF_RING ? STEP_RING : STEP_NAME);
 	return 0;

@@ -90,6 +90,7 @@ RING_OFFSETS: Mapping[str, str] = {
 # -D constant -> what has that number among the kernel's types; all, or none.
 CASTS: Mapping[str, str] = {
     "CAST_FUNCTION": "bpf_rdonly_cast",
+    "IS_DENTRY": "dentry",
     "IS_FILE": "file",
     "IS_LIST_HEAD": "list_head",
     "IS_PT_REGS": "pt_regs",
