@@ -148,6 +148,13 @@ CASES = {
     "malformed tag": Bad(
         Exit.USAGE, "name the slim image 'NO tag': that is no image name", options=("--tag", "NO tag")
     ),
+    "measure that is none": Bad(Exit.USAGE, "leave out 'luck'", r"say seccomp, .*", options=("--without", "luck")),
+    "action that is none": Bad(
+        Exit.USAGE, "answer refused calls by 'shout'", "say errno, kill, log", options=("--seccomp-action", "shout")
+    ),
+    "share above all": Bad(
+        Exit.USAGE, "understand the command: .*--tolerance.*", r".*--help.*", options=("--tolerance", "2")
+    ),
     # the folder of artifacts
     "artifacts where nothing can be made": Bad(
         Exit.BAD_INPUT, "write the artifacts /proc/x: .*", options=("--artifacts", "/proc/x")
@@ -193,6 +200,7 @@ def test_every_way_to_fail_is_tried() -> None:
         Exit.OK, Exit.NOT_ROOT, Exit.KERNEL, Exit.NO_SPACE, Exit.INTERRUPTED, Exit.TERMINATED,
         Exit.INTERNAL,  # a defect: not to be had by input
         Exit.DOUBTFUL, Exit.NOT_KEPT,  # no failures
+        Exit.UNVERIFIED,  # test_proof
     }  # fmt: skip
     assert tried | elsewhere == set(Exit)
 
