@@ -88,7 +88,8 @@ class Probes:
         table[ctypes.c_int(0)] = row
 
     def start(self) -> None:
-        """Begin to read records, in a thread of its own."""
+        """Attach the programs, and begin to read records in a thread of its own."""
+        self._loaded.attach()
         self._reader = threading.Thread(target=self._read, name="slimtrace-ring", daemon=True)
         self._reader.start()
 

@@ -170,10 +170,11 @@ def ways(btf: Btf) -> Iterator[Way]:
 
 class Loaded:
     """The programs in the kernel: their maps by name, the `way` in which they see, and io_uring's operations
-    that reach for a file and cannot be told by its name here."""
+    that reach for a file and cannot be told by its name here. They see nothing before `attach`."""
 
-    def __init__(self, bpf: Any, way: Way, unnamed: frozenset[str]) -> None:
+    def __init__(self, bpf: Any, way: Way, unnamed: frozenset[str], btf: Btf) -> None:
         self._bpf = bpf
+        self._places = _places(way, btf)
         self.way = way
         self.unnamed = unnamed
 
@@ -198,6 +199,14 @@ class Loaded:
         programs = (self._bpf.funcs.get(name.encode()) for name in (*watched, *others))
         return sum(_misses(program.fd) for program in programs if program)
 
+    def attach(self) -> None:
+        """Let the programs see from now on. Raises what bcc raises where the kernel does not let them."""
+        for tracepoint, program in self._places:
+            if ":" in tracepoint:
+                self._bpf.attach_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
+            else:
+                self._bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
+
     def detach(self) -> None:
         """Let the programs see nothing any more; one that runs at this moment comes to its end."""
         for tracepoint in list(self._bpf.raw_tracepoint_fds):
@@ -220,8 +229,8 @@ def _misses(program: int) -> int:
 
 
 def load() -> Loaded:
-    """Compile, load and attach, in the best way that this kernel lets us. Raises SlimtraceError (KERNEL) with
-    what the kernel or the compiler said."""
+    """Compile and load, in the best way that this kernel lets us, and try that it can be attached. Raises
+    SlimtraceError (KERNEL) with what the kernel or the compiler said."""
     bcc = _import_bcc()
     btf = kernel.read_btf()
     values = constants(btf)
@@ -242,8 +251,11 @@ def load() -> Loaded:
                 _link_steps(bcc, loaded, way)
                 _fill_calls(loaded)
                 named = _fill_rings(loaded, btf) if way.rings is Rings.NAMED else set()
-                _attach(loaded, way, btf)
-                return Loaded(loaded, way, (rings.UNNAMED | rings.NAMED.keys()) - named)
+                _attach_kprobes(loaded, way)
+                found = Loaded(loaded, way, (rings.UNNAMED | rings.NAMED.keys()) - named, btf)
+                found.attach()  # what loads may still not be attached
+                found.detach()
+                return found
             except Exception as problem:
                 if loaded is not None:
                     loaded.cleanup()
@@ -279,20 +291,23 @@ def _can_be_preempted(bpf: Any) -> bool:
     return preempted and any(Path(at, "events/raw_syscalls/sys_exit/id").exists() for at in _TRACEFS)
 
 
-def _attach(bpf: Any, way: Way, btf: Btf) -> None:
+def _attach_kprobes(bpf: Any, way: Way) -> None:
+    """These stay attached: of a process that is not watched they tell nothing."""
     if way.capabilities == BY_KPROBE:
         bpf.attach_kprobe(event=b"cap_capable", fn_name=b"before_cap_capable")
         bpf.attach_kretprobe(event=b"cap_capable", fn_name=b"after_cap_capable")
+
+
+def _places(way: Way, btf: Btf) -> list[tuple[str, str]]:
+    """What is to be attached to which tracepoint, in order; perf's ones have a colon in their names."""
     wanted = [(name, f"on_{name}") for name in TRACEPOINTS]
+    if way.by_perf:
+        wanted[-1] = ("raw_syscalls:sys_exit", _BY_PERF)
     if way.capabilities == BY_TRACEPOINT:
         wanted.insert(0, ("cap_capable", "on_cap_capable"))
     if way.rings is not Rings.UNSEEN:
         wanted.insert(0, (kernel.ring_constants(btf)[0], "on_io_uring"))
-    for tracepoint, program in wanted:
-        if way.by_perf and tracepoint == "sys_exit":
-            bpf.attach_tracepoint(tp=f"raw_syscalls:{tracepoint}".encode(), fn_name=_BY_PERF.encode())
-        else:
-            bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
+    return wanted
 
 
 def _link_steps(bcc: Any, bpf: Any, way: Way) -> None:
