@@ -226,3 +226,14 @@ def test_who_may_send_signals() -> None:
 )
 def test_names_that_vary(name: str, glob: str) -> None:
     assert varying(name) == glob
+
+
+def test_locks_and_umount_where_the_program_calls_them() -> None:
+    def found(phase: Phase, *calls: str) -> tuple[bool, bool]:
+        seen = capture(SERVER, [read("/real/c.txt")], calls=(CallSet(phase, Origin.CONTAINER, calls),))
+        written = text(seen)
+        return Policy(written).allows("/real/c.txt", "rk"), "  umount,\n" in written
+
+    assert found(Phase.APP, "read") == (False, False)
+    assert found(Phase.APP, "flock", "umount2") == (True, True)
+    assert found(Phase.RUNTIME, "umount2") == (False, False)  # the runtime's own
