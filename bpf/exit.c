@@ -62,15 +62,27 @@ static __always_inline void mark_exec(u32 pid, u32 standing, u64 number)
 	mark(row, number & ~X32_BIT, pid, standing);
 }
 
-/* The result is in the registers too, and from there on this program and its steps read nothing of `ctx`: they run as
- * well on perf's tracepoint. 32-bit calls may have left it without its upper half. */
-static __always_inline s64 result_of(kernel_ptr regs, u32 abi, s64 given)
+/* The registers that the call came with. A raw tracepoint gives them, perf's does not; to ask for them takes a helper.
+ * This and `result_of` are all that is read of `ctx`, here and in each step from here on. */
+static __always_inline kernel_ptr registers_at(struct bpf_raw_tracepoint_args *ctx, kernel_ptr task, int by_perf)
+{
+#if TYPED && !defined(CAST_FUNCTION)
+	return registers_of(task);
+#elif TYPED
+	return by_perf ? registers_of(task) : AS(IS_PT_REGS, ctx->args[0]);
+#else
+	return ctx->args[0];
+#endif
+}
+
+/* The result is in the registers too; 32-bit calls may have left it without its upper half. */
+static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, kernel_ptr regs, u32 abi)
 {
 #if TYPED
 	s64 result = FOLLOW(u64, regs, AT_FUNCTION_RESULT);
 	return abi == ABI_COMPAT && (u32)result >= (u32)-MOST_ERRORS ? (s32)result : result;
 #else
-	return given;
+	return ctx->args[1];
 #endif
 }
 
@@ -89,7 +101,7 @@ int ask_preemption(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
-int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int take_call(struct bpf_raw_tracepoint_args *ctx, int by_perf)
 {
 	kernel_ptr task = current_task();
 	u32 pid = FOLLOW(u32, task, AT_TASK_TGID);
@@ -97,7 +109,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (!standing || !*standing)
 		return 0;
 	u32 now = *standing;
-	kernel_ptr regs = registers_of(task, GIVEN(0));
+	kernel_ptr regs = registers_at(ctx, task, by_perf);
 	u32 number = FOLLOW(u32, regs, AT_CALL_NUMBER);
 	if (now & EXECUTED) {
 		*standing = now & ~EXECUTED;
@@ -105,7 +117,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	u32 abi = abi_of(task, number == -1 ? 0 : number);
-	s64 result = result_of(regs, abi, GIVEN(1));
+	s64 result = result_of(ctx, regs, abi);
 	if (number == -1)
 		number = abi == ABI_COMPAT ? NR_COMPAT_RT_SIGRETURN : NR_RT_SIGRETURN;
 	else if (abi == ABI_X32)
@@ -175,3 +187,16 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	count_loss(LOST_RECORD);
 	return 0;
 }
+
+int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	return take_call(ctx, 0);
+}
+
+#if TYPED
+/* The same on perf's raw_syscalls:sys_exit. */
+int on_sys_exit_by_perf(struct bpf_raw_tracepoint_args *ctx)
+{
+	return take_call(ctx, 1);
+}
+#endif

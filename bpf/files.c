@@ -22,18 +22,18 @@ static __always_inline u64 argument(struct job *job, u32 position)
 	return job->args[position & 7];
 }
 
-/* Whether this was told before; if not it is remembered, and about to be told. */
-static __always_inline int is_old(struct job *job, u64 text)
+/* Whether this was told before; if not it is remembered, and about to be told. It is about `name` in the directory
+ * `place`, as far as that can be known: what is said of a directory's files lies together (scope.h). */
+static __always_inline int is_old(struct job *job, u64 text, u64 place, u64 name)
 {
 	struct path_record *record = &job->record;
-	u64 file = job->opened.dentry;
-	if (file)
-		file = identity(&job->opened, PEEK(u32, file, AT_DENTRY_NAME + AT_QSTR_HASH));
+	u64 file = job->opened.dentry ? identity(&job->opened, job->opened_name) : 0;
 	u64 how = record->open_flags << 32 | record->call << 16 | record->abi << 12 | ((-record->error) & 0xfff);
 	u64 who = job->standing & ~(u64)(IN_SCOPE | EXECUTED | 7 << BEFORE_SHIFT);
 	job->key.text = text ? text : 1;
 	job->key.file = mix(mix(file, how), who);
-	return was_told(&job->key);
+	job->near = near_set(mix(place, who), name);
+	return was_told(&job->key, job->near);
 }
 
 static __always_inline void begin_record(struct job *job, u32 flags)
@@ -54,7 +54,8 @@ static __always_inline int tell_name(struct bpf_raw_tracepoint_args *ctx, struct
 {
 	job->based = job->base.dentry != 0;
 	u64 base = job->based ? identity(&job->base, job->base_name) : 0;
-	if (is_old(job, mix(hash_text(job, asked), base)))
+	u64 text = hash_text(job, asked);
+	if (is_old(job, mix(text, base), job->text[0] == '/' ? text : job->base.dentry, text))
 		return 0;
 	job->record.asked_length = asked;
 	job->cursor = asked;
@@ -79,7 +80,7 @@ static __always_inline int relate(struct job *job, kernel_ptr task, int dirfd)
 	} else {
 		kernel_ptr directory = file_of(task, dirfd);
 		if (directory)
-			take_base_of(job, directory);
+			job->base_name = take_file(&job->base, directory);
 		else
 			job->base.dentry = 0; /* dirfd is no descriptor */
 	}
@@ -98,8 +99,10 @@ static __always_inline void depart(struct job *job, u8 what)
 	} else if (what & (absolute ? 2 : 1)) {
 		job->base.dentry = 0; /* it is the new one by now, and the old one is not known */
 	}
-	if (what != 3)
+	if (what != 3) {
 		job->opened = place_at(fs + (what == 1 ? AT_FS_PWD : AT_FS_ROOT));
+		job->opened_name = PEEK(u32, job->opened.dentry, AT_DENTRY_NAME + AT_QSTR_HASH);
+	}
 	if (!job->names_left)
 		remember_places(fs);
 }
@@ -112,8 +115,10 @@ static __always_inline int tell_descriptor(struct bpf_raw_tracepoint_args *ctx, 
 	kernel_ptr file = file_of(current_task(), fd);
 	if (!file)
 		return 0;
-	job->opened = place_at(file + AT_FILE_PATH);
-	if (is_old(job, 0))
+	job->opened_name = take_file(&job->opened, file);
+	/* through memory, behind which the verifier takes it for the number that it is to be here */
+	*(volatile u64 *)&job->parent = LOOK(u64, AS(IS_DENTRY, job->opened.dentry), AT_DENTRY_PARENT);
+	if (is_old(job, 0, *(volatile u64 *)&job->parent, job->opened_name << 32))
 		return 0;
 	job->based = 0;
 	job->text[0] = '/'; /* no text: nothing to be relative to */
@@ -218,7 +223,7 @@ int take_name(struct bpf_raw_tracepoint_args *ctx)
 	if (shape->opens && job->result >= 0) {
 		kernel_ptr file = file_of(task, job->result);
 		if (file)
-			job->opened = place_at(file + AT_FILE_PATH);
+			job->opened_name = take_file(&job->opened, file);
 	}
 	if (shape->places && job->result == 0)
 		depart(job, shape->places);

@@ -33,6 +33,20 @@ typedef u64 kernel_ptr;
 #define FOLLOW PEEK
 #endif
 
+/* From any other kernel pointer on, LOOK is such a load where the kernel believes us what AS says that it points to:
+ * bpf_rdonly_cast (6.2), a function of the kernel for which the verifier puts a move of a register. bcc knows the calls
+ * of helpers only; so it is written as one of the helper with the number that the function has in the BTF, and
+ * slimtrace/observe/programs.py makes of it a call of the function. IS_* are the numbers of types. As with PEEK what
+ * cannot be read is 0. */
+#ifdef CAST_FUNCTION
+static kernel_ptr (*cast)(kernel_ptr, u64) = (void *)CAST_FUNCTION;
+#define AS(kind, pointer) cast(pointer, kind)
+#define LOOK FOLLOW
+#else
+#define AS(kind, pointer) (pointer)
+#define LOOK PEEK
+#endif
+
 static __always_inline kernel_ptr current_task(void)
 {
 #if TYPED
@@ -42,24 +56,14 @@ static __always_inline kernel_ptr current_task(void)
 #endif
 }
 
-/* What the tracepoint tells, where it has to. */
 #if TYPED
-#define GIVEN(index) 0
-#else
-#define GIVEN(index) ctx->args[index]
-#endif
-
-/* The registers that the task came into the kernel with; `given` is what the tracepoint says that they are. */
-static __always_inline kernel_ptr registers_of(kernel_ptr task, kernel_ptr given)
+static __always_inline kernel_ptr registers_of(kernel_ptr task)
 {
-#if TYPED
 	return (kernel_ptr)bpf_task_pt_regs((void *)task);
-#else
-	return given;
-#endif
 }
+#endif
 
-/* The struct file behind descriptor `fd` of the current task, 0 where there is none. */
+/* The struct file behind descriptor `fd` of the current task, for LOOK; 0 where there is none. */
 static __always_inline kernel_ptr file_of(kernel_ptr task, u32 fd)
 {
 	kernel_ptr files = FOLLOW(u64, task, AT_TASK_FILES);
@@ -69,7 +73,8 @@ static __always_inline kernel_ptr file_of(kernel_ptr task, u32 fd)
 	if (!table || fd >= FOLLOW(u32, table, AT_FDT_MAX_FDS))
 		return 0;
 	kernel_ptr slots = FOLLOW(u64, table, AT_FDT_FD);
-	return PEEK(u64, slots, (u64)fd * 8);
+	kernel_ptr file = LOOK(u64, AS(IS_LIST_HEAD, slots + (u64)fd * 8), 0); /* any struct that begins with a pointer */
+	return file ? AS(IS_FILE, file) : 0;
 }
 
 static __always_inline u32 mount_namespace(kernel_ptr task)

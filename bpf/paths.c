@@ -45,6 +45,8 @@ struct job {
 	struct place base;
 	u64 base_name; /* hash of the base's own name */
 	struct place opened;
+	u64 opened_name; /* and of the opened file's */
+	kernel_ptr parent; /* of a file that is reached by a descriptor alone */
 	/* what is still to walk, and how far it has come */
 	kernel_ptr mount;
 	kernel_ptr dentry;
@@ -52,6 +54,7 @@ struct job {
 	u32 base_done;
 	/* what to do at the end */
 	struct seen_key key;
+	u32 near;
 	u64 exec_args; /* bytes of the arguments of an executed program */
 	s64 result;
 	u32 standing;
@@ -122,10 +125,13 @@ static __always_inline struct place place_at(kernel_ptr address)
 		(job)->base_name = _dentry ? FOLLOW(u32, _dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0; \
 	} while (0)
 
-static __always_inline void take_base_of(struct job *job, kernel_ptr file)
+/* Where an open file is, and the hash of its name. */
+static __always_inline u64 take_file(struct place *place, kernel_ptr file)
 {
-	job->base = place_at(file + AT_FILE_PATH);
-	job->base_name = PEEK(u32, job->base.dentry, AT_DENTRY_NAME + AT_QSTR_HASH);
+	kernel_ptr dentry = LOOK(u64, file, AT_FILE_PATH + AT_PATH_DENTRY);
+	place->mnt = LOOK(u64, file, AT_FILE_PATH + AT_PATH_MNT);
+	place->dentry = dentry;
+	return dentry ? LOOK(u32, dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0;
 }
 
 static __always_inline void walk_next(struct job *job, struct place *place)
@@ -306,7 +312,7 @@ static __always_inline int finish(struct bpf_raw_tracepoint_args *ctx, u32 of)
 		return 0;
 	record->head.length = size;
 	if (hand_over(record, size, LET_SLEEP) && record->head.type == RECORD_FILE)
-		untell(&job->key);
+		untell(&job->key, job->near);
 	if (job->names_left)
 		go_on(ctx, of, of == OF_RING ? STEP_RING : STEP_NAME);
 	return 0;

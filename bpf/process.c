@@ -126,7 +126,7 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 static __always_inline void mark_end(kernel_ptr ending, u32 standing, int last)
 {
 	kernel_ptr task = current_task();
-	u32 number = FOLLOW(u32, registers_of(task, 0), AT_CALL_NUMBER);
+	u32 number = FOLLOW(u32, registers_of(task), AT_CALL_NUMBER);
 	u32 abi = abi_of(task, number);
 	number &= ~X32_BIT;
 	if (number == (abi == ABI_COMPAT ? NR_COMPAT_EXIT : NR_EXIT) ||

@@ -131,8 +131,9 @@ static __always_inline int is_foreign(u64 dev, kernel_ptr root)
 	return dev != (own ? own : device_of(root));
 }
 
-/* What was told, by two hashes over all of it, in sets of one cache line each. A full set forgets one: then something is
- * told twice, never not at all. (An LRU hash would cost a helper call and several cache lines for each look.) */
+/* What was told, by two hashes over all of it, in sets of one cache line each: in the set that its maker finds `near` to
+ * what else is told about then, or if that is full in one of its own. A full set forgets one: then something is told
+ * twice, never not at all. (An LRU hash would cost a helper call and several cache lines for each look.) */
 struct seen_key {
 	u64 text;
 	u64 file;
@@ -143,40 +144,67 @@ struct seen_set {
 };
 BPF_ARRAY(told, struct seen_set, TOLD_SETS); /* a power of two */
 
-static __always_inline struct seen_set *set_of(struct seen_key *key)
+/* The set for what is told about `name` at `place`. Sets of one place lie in four pages: the table is larger than what a
+ * processor has at hand of any, and what it has to fetch from memory costs more than all the rest. */
+#define SETS_OF_A_PLACE 256
+static __always_inline u32 near_set(u64 place, u64 name)
 {
-	u32 set = (key->text ^ key->file >> 32) & (TOLD_SETS - 1);
-	return told.lookup(&set);
+	return (place >> 32 & (TOLD_SETS - 1) & ~(SETS_OF_A_PLACE - 1)) | (name >> 32 & (SETS_OF_A_PLACE - 1));
+}
+
+static __always_inline u32 own_set(struct seen_key *key)
+{
+	return (key->text ^ key->file >> 32) & (TOLD_SETS - 1);
+}
+
+/* The way of a set that has the key, else WAYS; `free` becomes one that has none, if there is any. */
+static __always_inline u32 way_of(struct seen_set *set, struct seen_key *key, u32 *free)
+{
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++) {
+		if (set->of[way].text == key->text && set->of[way].file == key->file)
+			return way;
+		if (!set->of[way].text)
+			*free = way;
+	}
+	return WAYS;
 }
 
 /* Whether it was told before; if not it is remembered, and about to be told. */
-static __always_inline int was_told(struct seen_key *key)
+static __always_inline int was_told(struct seen_key *key, u32 near)
 {
-	struct seen_set *set = set_of(key);
+	u32 own = own_set(key), free = WAYS, victim = key->file & (WAYS - 1);
+	struct seen_set *set = told.lookup(&near);
 	if (!set)
 		return 0;
-	u32 victim = key->file & (WAYS - 1);
-#pragma unroll
-	for (int way = 0; way < WAYS; way++) {
-		if (set->of[way].text == key->text && set->of[way].file == key->file)
-			return 1;
-		if (!set->of[way].text)
-			victim = way;
-	}
-	set->of[victim & (WAYS - 1)] = *key;
+	if (way_of(set, key, &free) < WAYS)
+		return 1;
+	struct seen_set *other = told.lookup(&own);
+	if (!other)
+		return 0;
+	if (way_of(other, key, &victim) < WAYS)
+		return 1;
+	if (free < WAYS)
+		set->of[free & (WAYS - 1)] = *key;
+	else
+		other->of[victim & (WAYS - 1)] = *key;
 	return 0;
 }
 
 /* It could not be told: it will be when it happens again. */
-static __always_inline void untell(struct seen_key *key)
+static __always_inline void forget(struct seen_key *key, u32 index)
 {
-	struct seen_set *set = set_of(key);
-	if (!set)
-		return;
-#pragma unroll
-	for (int way = 0; way < WAYS; way++)
-		if (set->of[way].text == key->text && set->of[way].file == key->file)
-			set->of[way].text = 0;
+	u32 ignored;
+	struct seen_set *set = told.lookup(&index);
+	u32 way = set ? way_of(set, key, &ignored) : WAYS;
+	if (set && way < WAYS)
+		set->of[way & (WAYS - 1)].text = 0;
+}
+
+static __always_inline void untell(struct seen_key *key, u32 near)
+{
+	forget(key, near);
+	forget(key, own_set(key));
 }
 
 /* What the reader is woken for at once: what steers the recording. All else waits for its next look at the ring, or

@@ -23,10 +23,10 @@ static __always_inline void tell_socket(struct job *job, struct socket_record *r
 		.text = mix(mix(what, address[0]), address[1]),
 		.file = mix(mix(~0ULL, where), who),
 	};
-	if (was_told(&key))
+	if (was_told(&key, own_set(&key)))
 		return;
 	if (hand_over(record, sizeof(*record), LET_SLEEP))
-		untell(&key);
+		untell(&key, own_set(&key));
 }
 
 /* socket(2) and socketpair(2). */

@@ -28,8 +28,8 @@ from slimtrace.observe.workplace import state_folder
 TryProgram = Callable[[str, str], str]
 """(kind, name) -> "" if it worked, else the reason. Kinds: ``import`` (the module can be imported),
 ``raw_tracepoint``, ``kprobe``, ``fentry``, ``lsm`` (a program doing nothing loads and attaches to `name`),
-``ring_buffer``, ``kernel_reads``, ``plain_loads`` (a program that does so loads), ``tracer`` (all that
-slimtrace watches with)."""
+``ring_buffer``, ``kernel_reads``, ``plain_loads``, ``casts`` (a program that does so loads), ``tracer`` (all
+that slimtrace watches with)."""
 
 EngineInfo = Callable[[], Mapping[str, Any]]
 """The engine's ``GET /info`` answer; raises SlimtraceError where none answers."""

@@ -2,8 +2,10 @@
 as ``docker exec`` and HEALTHCHECK do: measured, whether or not anything of the kind belongs to this image.
 
 A runtime looks for the program before the filter is on (crun) or behind it (runc), so one that is not there
-would not show all. What is executed is the empty file by which engines mark a container: the runtime goes all
-the way to execve(2), which fails with ENOEXEC, and nothing of the image is run.
+would not show all. What is executed is the empty file by which Docker marks a container: the runtime goes all
+the way to execve(2), which fails with ENOEXEC, and nothing of the image is run. Podman's mark is not
+executable: there a name that is not there has to do, which shows nothing of crun's (reason/seccomp/margin.py
+knows what that is).
 """
 
 import stat
@@ -12,8 +14,7 @@ from pathlib import Path
 from slimtrace.engine import Engine
 from slimtrace.errors import SlimtraceError
 
-# docker's (daemon/initlayer/setup_unix.go) and podman's (libpod/container_internal_common.go)
-MARKS = ("/.dockerenv", "/run/.containerenv")
+MARK = ".dockerenv"  # moby daemon/initlayer/setup_unix.go; podman: libpod, writeStringToPath
 ABSENT = "/slimtrace-looks-for-what-is-absent"
 SECONDS = 20.0
 
@@ -25,23 +26,18 @@ def measure_exec(engine: Engine, container: str) -> bool:
         state = engine.state(container)
         if not state.running:
             return False
-        root = Path(f"/proc/{state.pid}/root")
-        command = next((mark for mark in MARKS if is_empty_program(root, mark)), ABSENT)
+        mark = is_empty_program(Path(f"/proc/{state.pid}/root", MARK))
+        command = f"/{MARK}" if mark else ABSENT
         engine.exec(container, [command], timeout=SECONDS)
     except SlimtraceError:
         pass  # engines tell that it could not be executed by an exit code, an output, or a failure of theirs
     return True
 
 
-def is_empty_program(root: Path, path: str) -> bool:
-    """Whether `path` below `root` is an empty file that may be executed, not by way of a symlink."""
-    *above, name = path.strip("/").split("/")
+def is_empty_program(path: Path) -> bool:
+    """Whether it is an empty file, not a symlink, that everybody may execute."""
     try:
-        for part in above:
-            root /= part
-            if not stat.S_ISDIR(root.lstat().st_mode):
-                return False
-        found = (root / name).lstat()
+        found = path.lstat()
     except OSError:
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size == 0 and bool(found.st_mode & 0o001)

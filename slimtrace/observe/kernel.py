@@ -87,9 +87,17 @@ RING_OFFSETS: Mapping[str, str] = {
     "AT_RING_DATA": "io_kiocb.cmd",
     "AT_FILENAME_NAME": "filename.name",
 }
+# -D constant -> what has that number among the kernel's types; all, or none.
+CASTS: Mapping[str, str] = {
+    "CAST_FUNCTION": "bpf_rdonly_cast",
+    "IS_DENTRY": "dentry",
+    "IS_FILE": "file",
+    "IS_LIST_HEAD": "list_head",
+    "IS_PT_REGS": "pt_regs",
+}
 STRUCTS = frozenset(
     member.partition(".")[0] for member in (*OFFSETS.values(), *RING_OFFSETS.values(), *RING_MEMBERS)
-) | {"pt_regs"}
+) | frozenset(CASTS.values())
 RING_TRACEPOINTS = ("io_uring_submit_req", "io_uring_submit_sqe")  # the younger name first
 
 
@@ -153,7 +161,7 @@ MACHINES: Mapping[str, Machine] = {
 def read_btf(path: Path = VMLINUX) -> Btf:
     """The running kernel's BTF. Raises SlimtraceError (KERNEL) where there is none."""
     try:
-        return Btf(path.read_bytes(), STRUCTS, RING_TRACEPOINTS)
+        return Btf(path.read_bytes(), STRUCTS, RING_TRACEPOINTS, (CASTS["CAST_FUNCTION"],))
     except (OSError, ValueError) as problem:
         raise SlimtraceError(
             f"cannot read the kernel's type information {path}: {problem}",
@@ -209,6 +217,15 @@ def constants(btf: Btf) -> dict[str, int]:
     found["X32_BIT"] = here.x32_bit
     found["PAGE_SIZE"] = mmap.PAGESIZE
     return found
+
+
+def cast_constants(btf: Btf) -> dict[str, int]:
+    """What bpf/kernel.h's AS is compiled with; nothing where this kernel has no bpf_rdonly_cast (before
+    6.2)."""
+    try:
+        return {constant: btf.number(name) for constant, name in CASTS.items()}
+    except KeyError:
+        return {}
 
 
 def ring_constants(btf: Btf) -> tuple[str, dict[str, int]]:

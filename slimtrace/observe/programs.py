@@ -7,9 +7,10 @@ import ctypes
 import mmap
 import os
 import re
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import Enum, IntEnum
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ TRACEPOINTS = (
     "sched_process_exit",
     "sys_exit",
 )
+_BY_PERF = "on_sys_exit_by_perf"  # the last of them, on perf's tracepoint
 # An interrupt may come while one of these runs, of which it tells nothing.
 _IN_INTERRUPTS = frozenset(("inet_sock_set_state",))
 # Tail-called programs, in the order of enum step in bpf/paths.c.
@@ -125,13 +127,22 @@ class Rings(Enum):
     NAMED = "named"
 
 
+class Reads(IntEnum):
+    """How the kernel is read (bpf/kernel.h): by a helper's call for each word; by plain loads from the current
+    task on; by plain loads from wherever."""
+
+    CALLED = 0
+    FOLLOWED = 1
+    CAST = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One of the ways to see: with plain loads (bpf/kernel.h, TYPED), with io_uring's requests, and how
-    capabilities are seen. `by_perf`: system calls by perf's tracepoint, which costs more than the raw one and
-    whose programs are never preempted."""
+    """One of the ways to see: how the kernel is read, with io_uring's requests, and how capabilities are
+    seen. `by_perf`: system calls by perf's tracepoint, which costs more than the raw one and whose programs are
+    never preempted."""
 
-    typed: bool
+    reads: Reads
     rings: Rings
     capabilities: str
     by_perf: bool = False
@@ -145,12 +156,16 @@ def ways(btf: Btf) -> Iterator[Way]:
         capabilities.insert(0, BY_TRACEPOINT)
     elif _KPROBES.exists():
         capabilities.insert(0, BY_KPROBE)
-    typed = [True, False] if all(map(btf.has_function, _TYPED_HELPERS)) else [False]
+    reads = [Reads.CALLED]
+    if all(map(btf.has_function, _TYPED_HELPERS)):
+        reads.insert(0, Reads.FOLLOWED)
+        if kernel.cast_constants(btf):
+            reads.insert(0, Reads.CAST)
     with_rings = [Rings.UNSEEN]
     tracepoint, known = kernel.ring_constants(btf)
     if tracepoint:
         with_rings.insert(0, Rings.NAMED if "RING_REQUEST" in known else Rings.COUNTED)
-    return (Way(*each) for each in product(typed, with_rings, capabilities))
+    return (Way(*each) for each in product(reads, with_rings, capabilities))
 
 
 class Loaded:
@@ -178,8 +193,9 @@ class Loaded:
     def left_out(self) -> int:
         """How often the kernel did not run a program because it ran already on that processor
         (bpf_prog_show_fdinfo; counted since 5.12)."""
-        watched = [name for name in (*TRACEPOINTS, "cap_capable", "io_uring") if name not in _IN_INTERRUPTS]
-        programs = (self._bpf.funcs.get(f"on_{name}".encode()) for name in watched)
+        others = (_BY_PERF, "on_cap_capable", "on_io_uring")
+        watched = [f"on_{name}" for name in TRACEPOINTS if name not in _IN_INTERRUPTS]
+        programs = (self._bpf.funcs.get(name.encode()) for name in (*watched, *others))
         return sum(_misses(program.fd) for program in programs if program)
 
     def detach(self) -> None:
@@ -213,11 +229,15 @@ def load() -> Loaded:
     with _captured_stderr() as said:
         for way in ways(btf):
             ring = {} if way.rings is Rings.UNSEEN else kernel.ring_constants(btf)[1]
-            flags = kernel.defines(values | ring | {"TYPED": int(way.typed)})
+            casts = kernel.cast_constants(btf) if way.reads is Reads.CAST else {}
+            typed = int(way.reads >= Reads.FOLLOWED)
+            flags = kernel.defines(values | ring | casts | {"TYPED": typed})
             loaded = None
             try:
                 loaded = bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
-                if way.typed and "AT_TASK_MIGRATION_DISABLED" in values:
+                if casts:
+                    _mark_function_calls(bcc, loaded, casts["CAST_FUNCTION"])
+                if typed and "AT_TASK_MIGRATION_DISABLED" in values:
                     way = replace(way, by_perf=_can_be_preempted(loaded))
                 _link_steps(bcc, loaded, way)
                 _fill_calls(loaded)
@@ -234,6 +254,19 @@ def load() -> Loaded:
                     Exit.KERNEL,
                 )
     raise refusal
+
+
+def _mark_function_calls(bcc: Any, bpf: Any, number: int) -> None:
+    """Make of each call of the helper `number` one of the kernel's function with this number in its BTF
+    (bpf/kernel.h, AS; BPF_PSEUDO_KFUNC_CALL of linux/bpf.h): in the memory where bcc itself puts the
+    descriptors of maps into the instructions."""
+    call, marked = (struct.pack("<BBHi", 0x85, source << 4, 0, number) for source in (0, 2))
+    for index in range(bcc.lib.bpf_num_functions(bpf.module)):
+        name = bcc.lib.bpf_function_name(bpf.module, index)
+        start, size = (get(bpf.module, name) for get in (bcc.lib.bpf_function_start, bcc.lib.bpf_function_size))
+        for at in range(start, start + size, 8):
+            if ctypes.string_at(at, 8) == call:
+                ctypes.memmove(at, marked, 8)
 
 
 def _can_be_preempted(bpf: Any) -> bool:
@@ -257,7 +290,7 @@ def _attach(bpf: Any, way: Way, btf: Btf) -> None:
         wanted.insert(0, (kernel.ring_constants(btf)[0], "on_io_uring"))
     for tracepoint, program in wanted:
         if way.by_perf and tracepoint == "sys_exit":
-            bpf.attach_tracepoint(tp=f"raw_syscalls:{tracepoint}".encode(), fn_name=program.encode())
+            bpf.attach_tracepoint(tp=f"raw_syscalls:{tracepoint}".encode(), fn_name=_BY_PERF.encode())
         else:
             bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=program.encode())
 
@@ -335,6 +368,9 @@ _TRIES = {
     "plain_loads": """int attempt(void *ctx) { u64 x;
         u64 registers = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
         asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
+    "casts": """int attempt(struct bpf_raw_tracepoint_args *ctx) { u64 x;
+        u64 registers = ((u64 (*)(u64, u64))CAST_FUNCTION)(ctx->args[0], IS_PT_REGS);
+        asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
     "fentry": "KFUNC_PROBE({name}) { return 0; }",
     "lsm": "LSM_PROBE({name}) { return 0; }",
 }
@@ -342,8 +378,8 @@ _TRIES = {
 
 def try_program(kind: str, name: str) -> str:
     """Load and attach a program that does nothing, as doctor's TryProgram: "" if that worked, else why not.
-    Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, fentry,
-    lsm."""
+    Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, casts,
+    fentry, lsm."""
     try:
         bcc = _import_bcc()
     except SlimtraceError as missing:
@@ -358,13 +394,19 @@ def try_program(kind: str, name: str) -> str:
         return ""
     with _captured_stderr() as said:
         try:
-            bpf = bcc.BPF(text=_TRIES[kind].replace("{name}", name).encode())
+            casts = kernel.cast_constants(kernel.read_btf()) if kind == "casts" else {}
+            if kind == "casts" and not casts:
+                return "the kernel has no function bpf_rdonly_cast"
+            text = _TRIES[kind].replace("{name}", name).encode()
+            bpf = bcc.BPF(text=text, cflags=kernel.defines(casts))
             try:
+                if casts:
+                    _mark_function_calls(bcc, bpf, casts["CAST_FUNCTION"])
                 if kind == "raw_tracepoint":
                     bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=b"attempt")
                 elif kind == "kprobe":
                     bpf.attach_kprobe(event=name.encode(), fn_name=b"attempt")
-                elif kind in ("ring_buffer", "kernel_reads", "plain_loads"):
+                elif kind in ("ring_buffer", "kernel_reads", "plain_loads", "casts"):
                     bpf.load_func(b"attempt", bcc.BPF.RAW_TRACEPOINT)
             finally:
                 bpf.cleanup()

@@ -58,7 +58,7 @@ def build(request: Request, screen: Screen) -> Report:
 
 def see(request: Request, stack: ExitStack, screen: Screen) -> Seen:
     """Watch the image's container, or take captures."""
-    last = ("decide", "assemble", *(["verify"] if request.verify else []), "describe")
+    last = ("decide", "assemble", *(["load probes", "verify"] if request.verify else []), "describe")
     if request.captures:
         screen.plan("prepare", "read files", *last)
         seen = recall(request, stack, screen)

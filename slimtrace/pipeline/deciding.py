@@ -52,17 +52,17 @@ def propose(capture: Capture, request: Request, repairs: Repairs | None = None) 
 def profiles(proposal: Proposal, image: str, folder: Path) -> dict[str, str]:
     """The profiles, and how to use them on `image`, by file name; they will lie in `folder`."""
     capture, confinement, repairs = proposal.capture, proposal.confinement, proposal.repairs
+    policy = selinux.policy_name(capture.image)
     where = str(folder / "seccomp.json")
     return {
         "seccomp.json": seccomp.to_text(proposal.seccomp),
         "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(capture, repairs)),
         "apparmor.profile": apparmor_text(proposal, apparmor.profile_name(capture.image)),
-        "selinux.cil": selinux.policy(
-            selinux.policy_name(capture.image), capture, proposal.selection, confinement
-        ),
+        # semodule(8) calls a module by its file's name
+        f"{policy}.cil": selinux.policy(policy, capture, proposal.selection, confinement),
         "confinement.json": to_text(confinement),
         "docker-run.txt": runline.docker_run(image, confinement, where),
-        "compose.yaml": composefile.compose(image, confinement, where),
+        "compose.yaml": composefile.compose(image, confinement, "seccomp.json"),
         "kubernetes.yaml": kubernetes.kubernetes(
             image, confinement, "seccomp.json", copier=capture.image.reference
         ),

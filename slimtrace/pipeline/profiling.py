@@ -19,7 +19,7 @@ def profile(request: Request, screen: Screen) -> Report:
     with signals.deferred(), ExitStack() as stack:
         with signals.admitted():
             check(request)
-            last = ("decide", *(["verify"] if request.verify else []))
+            last = ("decide", *(["load probes", "verify"] if request.verify else []))
             if request.captures:
                 screen.plan("prepare", "read files", *last)
                 seen = recall(request, stack, screen)

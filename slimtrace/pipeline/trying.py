@@ -78,11 +78,13 @@ class Trials:
         return Attempt(tuple(dict.fromkeys(differences)), tuple(traces), log)
 
     def _run(self, image: Image, case: Case, measures: Measures) -> Outcome:
-        with self._screen.phase("verify", ours=False), ExitStack() as stack:
-            recorder, loading = self._ready or start_loading(stack)
-            self._ready = None
-            stack.callback(recorder.close)
-            loading.result()
+        with ExitStack() as stack:
+            with self._screen.phase("load probes"):
+                recorder, loading = self._ready or start_loading(stack)
+                self._ready = None
+                stack.callback(recorder.close)
+                loading.result()
+            stack.enter_context(self._screen.phase("verify", ours=False))
             self._screen.watch(recorder.tally)
             plan = trial_plan(case.plan, case.fat[0], self._bench.image.id)
             engine, folder = self._bench.engine, self._bench.place.path

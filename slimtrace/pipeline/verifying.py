@@ -28,7 +28,7 @@ def verify(request: Request, slim: str, screen: Screen) -> Comparison:
     `request.artifacts`, by default those of the image's build), and compare. Raises SlimtraceError (BAD_INPUT)
     for artifacts that were named and cannot be read."""
     with signals.deferred(), ExitStack() as stack, signals.admitted():
-        screen.plan("prepare", "read files", "load probes", "run", "verify")
+        screen.plan("prepare", "read files", "load probes", "run", "read files", "load probes", "verify")
         measures, files = read_measures(request)
         seen = observe(request, stack, screen)
         ready = start_loading(stack)

@@ -181,7 +181,8 @@ def test_profile_makes_profiles_and_no_image(
     assert "under seccomp, capabilities, no-new-privileges, read-only" in done.stdout
     assert set(docker("images", "--quiet", "--no-trunc").split()) == before
     found = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"seccomp.json", "apparmor.profile", "selinux.cil", "docker-run.txt", "kubernetes.yaml"} <= found
+    assert {"seccomp.json", "apparmor.profile", "docker-run.txt", "compose.yaml", "kubernetes.yaml"} <= found
+    assert [name for name in found if name.endswith(".cil")]
 
 
 def test_verify_tells_a_good_image_from_one_that_lacks_a_file(
@@ -228,6 +229,13 @@ def test_a_redis_save_under_its_profiles(build: Callable[..., Build]) -> None:
     assert report["trial"]["measures"] == ALL
     assert report["trial"]["rounds"] == 0
     assert {"exec: redis-cli save"} <= {probe["target"] for probe in report["probes"]}
+
+
+def test_a_profile_that_kills_holds_too(build: Callable[..., Build]) -> None:
+    done = build("node", "--seccomp-action", "kill")
+    assert done.report["trial"]["measures"] == ALL
+    profile = json.loads((done.artifacts / "seccomp.json").read_text())
+    assert profile["defaultAction"] == "SCMP_ACT_KILL_PROCESS"
 
 
 def test_a_lazy_import_that_was_not_seen_is_found_by_the_trial(

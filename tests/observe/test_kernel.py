@@ -117,6 +117,30 @@ def test_what_a_kernel_does_not_have(member: str, missing: str) -> None:
     assert raised.value.args == (missing,)
 
 
+def test_numbers() -> None:
+    """Of a structure with members and of a function; what was not asked for or is not there has none."""
+    btf = Btf(small().raw(), kernel.STRUCTS, functions=("f", "path"))
+    assert (btf.number("path"), btf.number("file"), btf.number("f")) == (14, 19, 7)
+    for name in ("dentry", "v", "tag"):
+        with pytest.raises(KeyError):
+            btf.number(name)
+
+
+def test_casts_need_the_function_and_all_types() -> None:
+    types = small().group(STRUCT, "list_head", ("next", 2, 0))
+    types.group(STRUCT, "pt_regs", ("ax", 1, 0))
+    function = ("bpf_rdonly_cast",)
+    assert kernel.cast_constants(Btf(types.raw(), kernel.STRUCTS, functions=function)) == {}
+    types.add(FUNCTION, "bpf_rdonly_cast", 6)
+    assert kernel.cast_constants(Btf(small().raw(), kernel.STRUCTS, functions=function)) == {}
+    assert kernel.cast_constants(Btf(types.raw(), kernel.STRUCTS, functions=function)) == {
+        "CAST_FUNCTION": 23,
+        "IS_FILE": 19,
+        "IS_LIST_HEAD": 21,
+        "IS_PT_REGS": 22,
+    }
+
+
 @pytest.mark.parametrize("raw", [b"", b"\x9f\xeb\1", small().raw(version=2), small().raw(magic=0x9FEB)])
 def test_what_is_no_btf(raw: bytes) -> None:
     with pytest.raises(ValueError, match="not BTF version 1"):

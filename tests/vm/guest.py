@@ -37,7 +37,7 @@ from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import CAPABILITIES
 from slimtrace.observe import calls, kernel
 from slimtrace.observe.probes import Probes
-from slimtrace.observe.programs import Rings
+from slimtrace.observe.programs import Reads, Rings
 
 SCRATCH = Path("/run/scratch")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -129,7 +129,8 @@ class Watch:
         return {
             "cap_capable": kernel.read_btf().has_tracepoint("cap_capable"),
             "capabilities": self._probes.capability_sets() is not None,
-            "plain loads": self._probes.way.typed,
+            "plain loads": self._probes.way.reads >= Reads.FOLLOWED,
+            "casts": self._probes.way.reads is Reads.CAST,
             "system calls by perf": self._probes.way.by_perf,
             "io_uring by name": self._probes.way.rings is Rings.NAMED,
         }
