@@ -83,7 +83,11 @@ RUN = Exec("/usr/bin/app", "", "/usr/bin/app", 1, 0)
         (read("/sys/devices/system/cpu/cpu0/x", foreign=True), {"/sys/devices/system/cpu/cpu31/x": "r"}, {}),
         (write("/real/c.txt", error=13), {}, {"/real/c.txt": "w"}),
         (write("/etc/none", error=2), {}, {"/etc/none": "r"}),
-        (FileUse(Use.WRITE, "/var/log/e", resolved="/", filesystem="pipefs", foreign=True), {}, {"/": "w"}),
+        (
+            FileUse(Use.WRITE, "/var/log/e", resolved="/", filesystem="pipefs", foreign=True),
+            {},
+            {"/var/log/e": "w"},
+        ),
     ],
 )
 def test_by_use(event: FileUse, allowed: dict[str, str], refused: dict[str, str]) -> None:
@@ -183,7 +187,8 @@ def test_sockets_by_family_and_type() -> None:
     assert sockets(("inet", "raw")) == {"inet raw,", "inet6 raw,"}
     names = {"inet dgram,", "inet6 dgram,", "inet stream,", "inet6 stream,", "netlink raw,"}
     assert sockets(("inet6", "dgram")) == names
-    assert sockets(("16", "raw"), ("9999", "stream"), ("made up {", "raw")) == {"netlink raw,"}
+    assert sockets(("netlink", "raw")) == names  # who asks for addresses looks up names
+    assert sockets(("16", "dgram"), ("9999", "stream"), ("made up {", "raw")) == {"netlink dgram,"}
     assert sockets(calls=(CallSet(Phase.APP, Origin.CONTAINER, ("read",)),)) == set()
     assert sockets() == {"inet,", "inet6,", "netlink,", "unix,"}  # made, and nobody saw of which family
     ring = (CallSet(Phase.APP, Origin.CONTAINER, ("socket",), abi=Abi.RING),)
@@ -226,3 +231,14 @@ def test_who_may_send_signals() -> None:
 )
 def test_names_that_vary(name: str, glob: str) -> None:
     assert varying(name) == glob
+
+
+def test_locks_and_umount_where_the_program_calls_them() -> None:
+    def found(phase: Phase, *calls: str) -> tuple[bool, bool]:
+        seen = capture(SERVER, [read("/real/c.txt")], calls=(CallSet(phase, Origin.CONTAINER, calls),))
+        written = text(seen)
+        return Policy(written).allows("/real/c.txt", "rk"), "  umount,\n" in written
+
+    assert found(Phase.APP, "read") == (False, False)
+    assert found(Phase.APP, "flock", "umount2") == (True, True)
+    assert found(Phase.RUNTIME, "umount2") == (False, False)  # the runtime's own

@@ -55,7 +55,7 @@ def unpack(archive: str) -> Path:
     root = SCRATCH / "rootfs"
     root.mkdir()
     with tarfile.open(archive) as tar:
-        tar.extractall(root)
+        tar.extractall(root, numeric_owner=True)
     (root / "secret").write_text("nobody was seen to read this\n")
     (root / DOCUMENTS / "leak").symlink_to("/secret")
     (root / OTHER.lstrip("/")).write_bytes(BUSYBOX.read_bytes())

@@ -68,13 +68,14 @@ def _families(capture: Capture, repairs: Repairs) -> set[int]:
 
 
 def _beyond(found: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """What stands for what was seen on another day: the network decides between IPv4 and IPv6, a name server's
-    long answer comes by TCP (RFC 7766), and getaddrinfo(3) asks the kernel for addresses by netlink."""
+    """What stands for what was seen on another day: the network decides between IPv4 and IPv6. getaddrinfo(3)
+    asks the kernel for addresses by netlink, a name server by UDP unless /etc/hosts has the name, by TCP for a
+    long answer (RFC 7766), and tries with UDP sockets which addresses can be reached (RFC 6724)."""
     for family, kind in found:
         if family in _INTERNET:
             yield from ((each, kind) for each in _INTERNET)
-        if family in _INTERNET and kind == "dgram":
-            yield from ((each, "stream") for each in _INTERNET)
+        if (family in _INTERNET and kind == "dgram") or (family, kind) == ("netlink", "raw"):
+            yield from ((each, way) for each in _INTERNET for way in ("dgram", "stream"))
             yield "netlink", "raw"
 
 

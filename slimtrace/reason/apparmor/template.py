@@ -38,6 +38,9 @@ _TAIL = """\
   "/dev/{{shm,mqueue}}/{{,**}}" rwkl,
   "/{{dev/init,sbin/docker-init,run/podman-init}}" rmix,
 
+  # Huge pages without a file: the kernel maps one of its own, whose name is this (mm/hugetlb, MAP_HUGETLB).
+  "/{{,anon_hugepage}}" rw,
+
   # docker stop and docker kill, by the engine or the runtime; the container's processes among themselves.
   signal (receive) peer=unconfined,
   signal (receive) peer="{engines}",
