@@ -148,9 +148,14 @@ CASES = {
     "malformed tag": Bad(
         Exit.USAGE, "name the slim image 'NO tag': that is no image name", options=("--tag", "NO tag")
     ),
-    "measure that is none": Bad(Exit.USAGE, "leave out 'luck'", r"say seccomp, .*", options=("--without", "luck")),
+    "measure that is none": Bad(
+        Exit.USAGE, "leave out 'luck'", r"say seccomp, .*", options=("--without", "luck")
+    ),
     "action that is none": Bad(
-        Exit.USAGE, "answer refused calls by 'shout'", "say errno, kill, log", options=("--seccomp-action", "shout")
+        Exit.USAGE,
+        "answer refused calls by 'shout'",
+        "say errno, kill, log",
+        options=("--seccomp-action", "shout"),
     ),
     "share above all": Bad(
         Exit.USAGE, "understand the command: .*--tolerance.*", r".*--help.*", options=("--tolerance", "2")
