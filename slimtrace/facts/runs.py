@@ -3,7 +3,6 @@
 Two such runs, of the fat and of the slim image, are what verifying compares (reason/compare.py).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 BODY_KEPT = 1 << 16  # bytes of an answer's body that are kept: the first ones
@@ -16,11 +15,12 @@ EPHEMERAL = (
 @dataclass(frozen=True, slots=True)
 class Start:
     """How the container differed from what its image says, in what may be repeated by anyone: not in what it
-    was given of the host (binds, a network). None keeps the image's own."""
+    was given of the host (binds, a network). None keeps the image's own. Of the variables that were set only
+    the names are known, sorted: their values may be secrets, and a capture is for anyone to read."""
 
     entrypoint: tuple[str, ...] | None = None
     cmd: tuple[str, ...] | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
 

@@ -304,7 +304,7 @@ class Drive:
         self, exit_code: int | None = None, stop_code: int | None = None, stop_seconds: float = 0.0
     ) -> Run:
         launch, plan = self._plan.launch, self._plan
-        start = Start(launch.entrypoint, launch.cmd, dict(launch.env), launch.user, launch.workdir)
+        start = Start(launch.entrypoint, launch.cmd, tuple(sorted(launch.env)), launch.user, launch.workdir)
         output = self._engine.logs(self._container, LOG_KEPT)
         return Run(
             start=start,

@@ -18,6 +18,7 @@ from slimtrace.pipeline.observing import Seen, observe, recall, referenced, star
 from slimtrace.pipeline.proving import Proof, Prover
 from slimtrace.pipeline.reporting import report_of
 from slimtrace.pipeline.request import Bench, Request, check, default_folder
+from slimtrace.pipeline.trying import unrepeated
 from slimtrace.present.live import Screen
 from slimtrace.reason import dockerfile, permissions, rulesfile
 from slimtrace.reason.imageconfig import image_config, slim_reference, tagged
@@ -62,6 +63,8 @@ def see(request: Request, stack: ExitStack, screen: Screen) -> Seen:
     if request.captures:
         screen.plan("prepare", "read files", *last)
         seen = recall(request, stack, screen)
+        for name in unrepeated(request, seen.runs) if request.verify else ():
+            screen.warn(f"the capture does not hold the value of --env {name}: without it the trial may differ")
         return referenced(request, seen, stack, screen) if request.verify and not seen.runs else seen
     screen.plan("prepare", "read files", "load probes", "run", *last)
     return observe(request, stack, screen)

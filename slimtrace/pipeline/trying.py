@@ -116,7 +116,7 @@ class Trials:
 
 def cases(request: Request, runs: Iterable[Run]) -> tuple[Case, ...]:
     """What is to be repeated: the request's own plan where that was run; of captures what their runs say, as
-    far as it may be repeated (host commands, binds and network are those of the request alone)."""
+    far as it may be repeated (host commands, variables, binds and network are those of the request alone)."""
     runs = tuple(runs)
     if not request.captures:
         return (Case(request.plan, runs),)
@@ -127,7 +127,6 @@ def cases(request: Request, runs: Iterable[Run]) -> tuple[Case, ...]:
             request.plan.launch,
             entrypoint=start.entrypoint,
             cmd=start.cmd,
-            env={**start.env, **request.plan.launch.env},
             user=start.user,
             workdir=start.workdir,
         )
@@ -137,6 +136,11 @@ def cases(request: Request, runs: Iterable[Run]) -> tuple[Case, ...]:
         before = found.get(key, Case(plan, ()))
         found[key] = replace(before, fat=(*before.fat, run if request.plan.host_execs else kept))
     return tuple(found.values())[:CASES]
+
+
+def unrepeated(request: Request, runs: Iterable[Run]) -> tuple[str, ...]:
+    """The variables with which captures were recorded and that the request does not set."""
+    return tuple(sorted({name for run in runs for name in run.start.env} - set(request.plan.launch.env)))
 
 
 def lacking(repairs: Repairs) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ since what one run saw in the image must not be hidden by another's volume; of `
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -167,8 +167,7 @@ def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
 
 def _runs(runs: Iterable[Run]) -> tuple[Run, ...]:
     """All of them, each once, in an order that does not depend on theirs."""
-    alike = (replace(run, start=replace(run.start, env=dict(sorted(run.start.env.items())))) for run in runs)
-    found = {repr(run): run for run in alike}
+    found = {repr(run): run for run in runs}
     return tuple(found[key] for key in sorted(found))
 
 

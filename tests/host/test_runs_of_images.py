@@ -81,7 +81,7 @@ def test_python_and_how_it_was_started(engine: Engine) -> None:
     plain = record(engine, "python").run
     assert compare(plain, again(engine, "python", plain)) == ()
     moved = again(engine, "python", plain, launch=launch, ready_seconds=3, **commands)
-    assert moved.start == Start(env={"PORT": "8017", "GREETING": "hello"}, workdir="/srv/app")
+    assert moved.start == Start(env=("GREETING", "PORT"), workdir="/srv/app")
     assert moved.ports == (8017,)
     assert codes(plain, moved) == ["port"]
     assert moved.host_execs == commands["host_execs"]

@@ -12,12 +12,12 @@ from slimtrace.facts.runs import Answer, Difference, Run, Start
 from slimtrace.observe.plan import Plan
 from slimtrace.pipeline.proving import beyond, unfit
 from slimtrace.pipeline.request import Request
-from slimtrace.pipeline.trying import Attempt, cases, lacking, shown, told
+from slimtrace.pipeline.trying import Attempt, cases, lacking, shown, told, unrepeated
 from slimtrace.reason.diagnosis import Diagnosis
 
 CAPTURED = Request("app", captures=(Path("c"),))
 SERVED = Run(
-    Start(cmd=("serve",), env={"A": "1"}, user="7"),
+    Start(cmd=("serve",), env=("A",), user="7"),
     execs=("app --check",),
     host_execs=("rm -rf /",),
     http_probe=False,
@@ -36,7 +36,7 @@ def test_a_capture_cannot_make_us_run_anything_on_the_host() -> None:
     assert case.plan.host_execs == ()
     assert (case.plan.launch.binds, case.plan.launch.network) == ((), "")
     assert (case.plan.execs, case.plan.http_probe) == (("app --check",), False)
-    assert (case.plan.launch.cmd, case.plan.launch.env, case.plan.launch.user) == (("serve",), {"A": "1"}, "7")
+    assert (case.plan.launch.cmd, case.plan.launch.env, case.plan.launch.user) == (("serve",), {}, "7")
     assert [answer.target for answer in case.fat[0].answers] == ["exec: app --check"]
 
 
@@ -45,6 +45,8 @@ def test_what_the_command_line_says_again_is_repeated() -> None:
     [case] = cases(replace(CAPTURED, plan=plan), [SERVED])
     assert (case.plan.host_execs, case.plan.launch.binds) == (("./drive.sh",), ("/a:/b",))
     assert case.plan.launch.env == {"A": "2"}
+    assert unrepeated(CAPTURED, [SERVED]) == ("A",)
+    assert unrepeated(replace(CAPTURED, plan=plan), [SERVED]) == ()
     assert case.fat == (SERVED,)
 
 

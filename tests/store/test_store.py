@@ -67,7 +67,7 @@ def capture() -> Capture:
         "sha256:1", "app:1", config={"Env": ["A=b"], "Cmd": None}, history=(HistoryEntry("RUN x", size=1),)
     )
     run = Run(
-        Start(cmd=("a", ODD), env={"A": "b"}),
+        Start(cmd=("a", ODD), env=("A",)),
         ports=(80,),
         answers=(Answer("GET http port 80 /", True, 200, "text/html", 3, "\xff\0\x1b", again="\n"),),
         stop_code=143,
