@@ -128,13 +128,15 @@ def test_numbers() -> None:
 
 def test_casts_need_the_function_and_all_types() -> None:
     types = small().group(STRUCT, "list_head", ("next", 2, 0))
-    types.group(STRUCT, "pt_regs", ("ax", 1, 0))
+    types.group(STRUCT, "pt_regs", ("ax", 1, 0)).group(STRUCT, "dentry", ("d_parent", 2, 0))
     function = ("bpf_rdonly_cast",)
     assert kernel.cast_constants(Btf(types.raw(), kernel.STRUCTS, functions=function)) == {}
     types.add(FUNCTION, "bpf_rdonly_cast", 6)
-    assert kernel.cast_constants(Btf(small().raw(), kernel.STRUCTS, functions=function)) == {}
+    lacking = small().add(FUNCTION, "bpf_rdonly_cast", 6)
+    assert kernel.cast_constants(Btf(lacking.raw(), kernel.STRUCTS, functions=function)) == {}
     assert kernel.cast_constants(Btf(types.raw(), kernel.STRUCTS, functions=function)) == {
-        "CAST_FUNCTION": 23,
+        "CAST_FUNCTION": 24,
+        "IS_DENTRY": 23,
         "IS_FILE": 19,
         "IS_LIST_HEAD": 21,
         "IS_PT_REGS": 22,
