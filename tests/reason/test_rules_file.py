@@ -95,7 +95,7 @@ def test_rules_as_a_user_writes_them() -> None:
         ("[rule]\nkeep = 'exact'", "there is no table 'rule'", "did you mean [rules]?"),
         ("keep = 'exact'", "there is no table 'keep'", "did you mean keep in [rules]?"),
         ("rules = 5", "there is no table 'rules'", "[rules]"),
-        ("zzzz = 5", "there is no table 'zzzz'", "known are build, rules, exercise"),
+        ("zzzz = 5", "there is no table 'zzzz'", "known are build, proof, rules, exercise"),
         ("[rules]\ninclude-path = '/a'", "[rules] include-path: it is to be a list of strings", ""),
         ("[rules]\ninclude-path = [1]", "[rules] include-path: it is to be a list of strings", ""),
         ("[rules]\ninclude-shell = 'yes'", "[rules] include-shell: it is to be true or false", ""),
