@@ -153,7 +153,16 @@ def referenced(request: Request, seen: Seen, stack: ExitStack, screen: Screen) -
         recorder, loading = start_loading(watching)
         loading.result()
         bench = seen.bench
-        outcome = recorder.record(bench.engine, bench.image, request.plan, screen.note)
+        try:
+            outcome = recorder.record(bench.engine, bench.image, request.plan, screen.note)
+        except SlimtraceError as problem:
+            raise SlimtraceError(
+                f"cannot try the slim image, since the captures hold no run to compare it with, and the image "
+                f"itself does not run: {problem.message}",
+                "say how it is run (--env, --volume, --cmd, …), or --no-verify",
+                problem.exit_code,
+                problem.log,
+            ) from problem
     return replace(seen, runs=outcome.runs)
 
 

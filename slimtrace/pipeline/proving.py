@@ -16,7 +16,7 @@ from slimtrace.observe.trial import Measures
 from slimtrace.pipeline.deciding import Proposal, apparmor_text, propose
 from slimtrace.pipeline.observing import Loading
 from slimtrace.pipeline.request import Bench, Request
-from slimtrace.pipeline.trying import Attempt, Trials, lacking, shown, told
+from slimtrace.pipeline.trying import Attempt, Trials, beside, lacking, shown, told
 from slimtrace.present.live import Screen
 from slimtrace.reason import confinement as confining
 from slimtrace.reason.diagnosis import Diagnosis, used
@@ -68,10 +68,12 @@ class Prover:
             if not attempt.differences:
                 wanted = replace(wanted, writable=())  # it does without
             repairs = proposal.repairs | wanted
+            if attempt.differences and repairs == proposal.repairs:
+                repairs |= Repairs(paths=diagnosis.suspects)
             if repairs == proposal.repairs or rounds >= self._request.rounds:
                 break
             rounds += 1
-            self._screen.note(f"missing: {shown(lacking(wanted))}")
+            self._screen.note(f"missing: {shown(lacking(beside(repairs, proposal.repairs)))}")
             better = propose(self._capture, self._request, repairs)
             if better.selection.kept != proposal.selection.kept:
                 image = self._make(better)
@@ -96,7 +98,7 @@ class Prover:
 
     def _find_out(self, proposal: Proposal, image: Image, diagnosis: Diagnosis, rounds: int) -> Proof:
         """It differs, and nothing that was seen is left to repair: by chance, for its confinement, because the
-        fat image is unsteady itself, for the lack of what only a listing showed; or for what is not known."""
+        fat image is unsteady itself; or for what is not known."""
         measures = measures_of(proposal, self._request)
         again = self._trials.attempt(image, measures)
         if not again.differences:
@@ -109,12 +111,6 @@ class Prover:
         if not left:
             text = f"the fat image itself does not come out the same twice: {told(again.differences)}"
             return self._proof(proposal, image, rounds, Doubt("unsteady", text))
-        if diagnosis.suspects:
-            more = proposal.repairs | Repairs(paths=diagnosis.suspects)
-            fuller = propose(self._capture, self._request, more)
-            image = self._make(fuller)
-            if not self._trials.attempt(image, measures_of(fuller, self._request)).differences:
-                return self._proof(fuller, image, rounds + 1)
         raise unfit(self._bench.image, replace(again, differences=left), diagnosis, self._request)
 
     def _confined(self, proposal: Proposal, image: Image, attempt: Attempt) -> SlimtraceError:

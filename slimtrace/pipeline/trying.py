@@ -143,6 +143,17 @@ def unrepeated(request: Request, runs: Iterable[Run]) -> tuple[str, ...]:
     return tuple(sorted({name for run in runs for name in run.start.env} - set(request.plan.launch.env)))
 
 
+def beside(repairs: Repairs, others: Repairs) -> Repairs:
+    """Those that are not among `others`."""
+    return Repairs(
+        paths=tuple(each for each in repairs.paths if each not in others.paths),
+        calls=tuple(each for each in repairs.calls if each not in others.calls),
+        arguments=tuple(each for each in repairs.arguments if each not in others.arguments),
+        capabilities=tuple(each for each in repairs.capabilities if each not in others.capabilities),
+        writable=tuple(each for each in repairs.writable if each not in others.writable),
+    )
+
+
 def lacking(repairs: Repairs) -> tuple[str, ...]:
     """Each piece that is to be added, in words."""
     return (

@@ -17,7 +17,7 @@ from slimtrace.reason.rules import Exclusion, Rules
 
 _MISSING = frozenset((2, 20))  # ENOENT; ENOTDIR, where a link in place of a directory leads nowhere
 EACCES, EROFS = 13, 30
-SUSPECTS = 2000  # paths that are kept at most because the directory that they were in was listed
+SUSPECTS = 50_000  # paths that are tried at most because a directory above them was listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,9 @@ def used(capture: Capture, repairs: Repairs, traces: Iterable[Trace]) -> Repairs
                 reached |= {found.path, *found.links}
         called |= {name for group in trace.calls for name in group.calls}
         granted |= {name for group in trace.capabilities for name in group.granted}
-    listed = {use.resolved for trace in traces for use in trace.uses if use.use is Use.LIST}
     return replace(
         repairs,
-        paths=tuple(path for path in repairs.paths if path in reached or paths.parent(path) in listed),
+        paths=tuple(path for path in repairs.paths if path in reached),
         calls=tuple(name for name in repairs.calls if name in called),
         capabilities=tuple(name for name in repairs.capabilities if name in granted),
     )
@@ -129,7 +128,7 @@ def _listed(capture: Capture, selection: Selection, trace: Trace) -> Iterator[st
     for directory in listed:
         for child in capture.tree.children(directory) if directory in capture.tree else ():
             if child not in selection:
-                yield child
+                yield from capture.tree.subtree(child)
 
 
 def _denied(trace: Trace, confinement: Confinement) -> tuple[str, ...]:

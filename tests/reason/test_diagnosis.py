@@ -80,6 +80,8 @@ def test_what_a_rule_leaves_out_is_told_and_not_repaired() -> None:
 
 def test_what_a_listing_could_have_shown() -> None:
     listed = FileUse(Use.LIST, "/app/data", resolved="/app/data", pid=1)
+    above = Trace((FileUse(Use.LIST, "/srv", resolved="/srv", pid=1),))
+    assert diagnose(FAT, KEPT, Rules(), above).suspects == ("/srv/volume", "/srv/volume/seed")
     trace = Trace((listed, replace(listed, asked="/mnt", resolved="/mnt", foreign=True)))
     assert diagnose(FAT, KEPT, Rules(), trace).suspects == ("/app/data/a", "/app/data/b")
     assert diagnose(FAT, KEPT, Rules(exclude_patterns=("/app/data/b",)), trace).suspects == ("/app/data/a",)
@@ -135,8 +137,6 @@ def test_repairs_that_were_of_no_use_are_told() -> None:
         capabilities=("kill",),
         writable=("/var/cache/app",),
     )
-    listed = replace(trace, uses=(FileUse(Use.LIST, "/app/data", resolved="/app/data"),))
-    assert used(FAT, repairs, [listed]).paths == ("/app/data/a", "/app/data/b")
 
 
 def test_what_apparmor_refused_is_missing_too() -> None:
