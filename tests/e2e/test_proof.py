@@ -220,17 +220,51 @@ def test_a_profile_that_kills_holds_too(build: Callable[..., Build]) -> None:
     assert profile["defaultAction"] == "SCMP_ACT_KILL_PROCESS"
 
 
-def test_a_lazy_import_that_was_not_seen_is_found_by_the_trial(
-    recorded: Callable[..., Capture], slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+DRIVE = "curl -fsS http://$SLIMTRACE_ADDRESS:$SLIMTRACE_PORT/lazy >/dev/null"
+
+
+def test_an_endpoint_that_imports_lazily(build: Callable[..., Build]) -> None:
+    report = build("python-lazy", "--host-exec", DRIVE).report
+    assert report["trial"]["measures"] == ALL
+    assert report["trial"]["rounds"] == 0
+
+
+SERVER = """
+import http.server, importlib
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        word = importlib.import_module("etal"[::-1]).WORD if self.path == "/lazy" else "no"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(word.encode())
+http.server.HTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def lately(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with a module that no static look finds, beside one that nobody wants."""
+    image("python")
+    folder = tmp_path_factory.mktemp("lately")
+    (folder / "server.py").write_text(SERVER)
+    (folder / "late.py").write_text("WORD = 'yes'\n")
+    (folder / "never.py").write_text("WORD = 'never'\n")
+    (folder / "Dockerfile").write_text(
+        "FROM slimtrace-test/python:1\nCOPY *.py /srv/lately/\nWORKDIR /srv/lately\nEXPOSE 8000\n"
+        'STOPSIGNAL SIGKILL\nENTRYPOINT ["python", "server.py"]\n'
+    )
+    docker("build", "--quiet", "--tag", "slimtrace-e2e/lately:1", str(folder))
+    return "slimtrace-e2e/lately:1"
+
+
+def test_a_module_that_only_the_trial_wanted_is_found_by_the_list_of_its_directory(
+    lately: str, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """The page was asked for in the trial alone."""
-    drive = "curl -fsS http://$SLIMTRACE_ADDRESS:$SLIMTRACE_PORT/lazy >/dev/null"
-    words = ("--keep", "exact", "--host-exec", drive, "--tag", name_for_slim("lazy"))
-    capture = recorded("python-lazy")
-    store.save(capture, tmp_path / "capture")
-    folder = tmp_path / "artifacts"
-    done = slimtrace("build", "--json", "--from", str(tmp_path / "capture"), "--artifacts", str(folder), *words)
+    """Python looks for a module in the list of a directory: no lookup fails."""
+    assert slimtrace("record", "-o", str(tmp_path / "capture"), lately).returncode == Exit.OK
+    words = ("--json", "--tag", name_for_slim("lately"), "--artifacts", str(tmp_path / "artifacts"))
+    done = slimtrace("build", "--from", str(tmp_path / "capture"), "--host-exec", DRIVE, *words)
     assert done.returncode == Exit.OK, done.stderr
-    trial = json.loads(done.stdout)["trial"]
-    assert 1 <= trial["rounds"] <= 3
-    assert any("shop/rarely" in path for path in trial["repairs"]["paths"])
+    report = json.loads(done.stdout)
+    assert report["trial"]["repairs"]["paths"] == ["/srv/lately/late.py"]
+    assert "/srv/lately/never.py" not in {file["path"] for file in report["files"]}
