@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from threading import Event
 
+from slimtrace import signals
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
@@ -110,8 +111,10 @@ class Recorder:
         self._probes = Probes(self.take)
 
     def close(self) -> None:
+        """Free the programs. A signal waits: bcc would free what is half freed once more at the end."""
         if self._probes is not None:
-            self._probes.close()
+            with signals.deferred():
+                self._probes.close()
 
     def take(self, raw: bytes) -> None:
         """One record from the kernel (the reading thread)."""

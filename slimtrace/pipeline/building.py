@@ -72,7 +72,7 @@ def see(request: Request, stack: ExitStack, screen: Screen) -> Seen:
 
 def decide(request: Request, seen: Seen, maker: "Maker", stack: ExitStack, screen: Screen) -> Proof:
     """What is proposed, made, and, where that is asked for, proven."""
-    ready = seen.ready or (start_loading(stack) if request.verify else None)
+    ready = start_loading(stack) if request.verify else None
     with screen.phase("decide"):
         capture = seen.capture()
         proposal = propose(capture, request)

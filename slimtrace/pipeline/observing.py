@@ -37,7 +37,6 @@ class Seen:
     bench: Bench
     outcome: Outcome
     runs: tuple[Run, ...]
-    ready: Loading | None = None
 
     def capture(self) -> Capture:
         """All of it, the image's files read as they are asked for."""
@@ -50,7 +49,7 @@ def record(request: Request, output: Path, screen: Screen, stop: Event | None = 
     recording early."""
     with signals.deferred(), ExitStack() as stack, signals.admitted():
         screen.plan("prepare", "read files", "load probes", "run", "write")
-        seen = observe(replace(request, verify=False), stack, screen, stop)
+        seen = observe(request, stack, screen, stop)
         bench = seen.bench
         return keep(bench.image, bench.tree, seen.outcome, ImageContents(bench.rootfs), output, screen)
 
@@ -110,14 +109,13 @@ def observe(request: Request, stack: ExitStack, screen: Screen, stop: Event | No
     permissions.changes(bench.tree, request.rules.path_perms)  # a path that is not there ends it now
     with screen.phase("load probes"):
         loading.result()
-    ready = start_loading(stack) if request.verify else None
     with screen.phase("run", ours=False):
         screen.watch(recorder.tally)
         outcome = recorder.record(engine, image, request.plan, screen.note, stop)
         screen.watch(None)
     with signals.deferred():
         watching.close()
-    return Seen(bench, outcome, outcome.runs, ready)
+    return Seen(bench, outcome, outcome.runs)
 
 
 def recall(request: Request, stack: ExitStack, screen: Screen) -> Seen:

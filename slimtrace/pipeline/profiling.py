@@ -28,7 +28,7 @@ def profile(request: Request, screen: Screen) -> Report:
             else:
                 screen.plan("prepare", "read files", "load probes", "run", *last)
                 seen = observe(request, stack, screen)
-            ready = seen.ready or (start_loading(stack) if request.verify else None)
+            ready = start_loading(stack) if request.verify else None
             image = seen.bench.image
             with screen.phase("decide"):
                 capture = seen.capture()

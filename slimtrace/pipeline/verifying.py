@@ -13,7 +13,7 @@ from slimtrace.facts.paths import printable
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.observe.rootfs import Rootfs
 from slimtrace.observe.trial import Measures
-from slimtrace.pipeline.observing import observe
+from slimtrace.pipeline.observing import observe, start_loading
 from slimtrace.pipeline.proving import beyond
 from slimtrace.pipeline.request import Request, default_folder
 from slimtrace.pipeline.trying import Trials, lacking
@@ -31,6 +31,7 @@ def verify(request: Request, slim: str, screen: Screen) -> Comparison:
         screen.plan("prepare", "read files", "load probes", "run", "read files", "load probes", "verify")
         measures, files = read_measures(request)
         seen = observe(request, stack, screen)
+        ready = start_loading(stack)
         engine, capture = seen.bench.engine, seen.capture()
         image = engine.image(slim)
         with screen.phase("read files"):
@@ -38,7 +39,7 @@ def verify(request: Request, slim: str, screen: Screen) -> Comparison:
             place.mkdir()
             tree = stack.enter_context(Rootfs(image, engine, place)).scan()
         held = Selection({entry.path: (Reason(Why.RULE, "it is there"),) for entry in tree})
-        trials = Trials(request, seen.bench, capture, screen, seen.ready)
+        trials = Trials(request, seen.bench, capture, screen, ready)
         attempt = trials.attempt(image, measures)
         if attempt.differences:
             attempt = trials.attempt(image, measures)
