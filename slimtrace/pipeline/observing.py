@@ -31,8 +31,7 @@ Loading = tuple[Recorder, "Future[None]"]
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A bench, and what was seen on it: the outcome of the run (of captures: their trace alone) and what came
-    of the runs, one or as many as the captures have. `ready` is a recorder for the trial, whose programs are
-    being compiled while the fat image runs."""
+    of the runs, one or as many as the captures have."""
 
     bench: Bench
     outcome: Outcome
