@@ -21,7 +21,7 @@ from terminal import Terminal
 from slimtrace import owner
 from slimtrace.errors import Exit
 
-REACTION = 15.0  # seconds within which it is gone
+REACTION = 30.0  # seconds within which it is gone: a compiler that is at work is waited for, four at a time
 AT_ONCE = 4
 CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
