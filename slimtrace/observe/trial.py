@@ -35,8 +35,8 @@ class Measures:
 
 
 def launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch:
-    """`base` under `measures`. Docker's API takes the seccomp profile itself; podman's takes a `file` of its
-    host, which is then written."""
+    """`base` under `measures`. `file` is for podman, whose API takes a seccomp profile as a file of its host,
+    which is then written; Docker's takes the profile itself."""
     options = list(base.security_opt)
     if measures.seccomp is not None:
         text = json.dumps(measures.seccomp)
@@ -58,7 +58,12 @@ def launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch
         read_only=confinement.read_only,
         user=base.user or confinement.user,
         volumes=(*base.volumes, *(place.path for place in confinement.writable if place.volume)),
-        tmpfs={place.path: tmpfs_options(place) for place in confinement.writable if not place.volume},
+        tmpfs={
+            # podman fills a tmpfs from the image where it is not told otherwise (podman-run(1), --tmpfs)
+            place.path: tmpfs_options(place) + (",notmpcopyup" if file else "")
+            for place in confinement.writable
+            if not place.volume
+        },
     )
 
 
