@@ -19,8 +19,8 @@ Images = Callable[[str], str]
 
 ARTIFACTS = {
     "SHA256SUMS", "creport.json", "seccomp.json", "seccomp-reasons.txt", "apparmor.profile", "Dockerfile.fat",
-    "capture", "rules.toml", "sbom.cdx.json", "confinement.json", "docker-run.txt", "compose.yaml", "kubernetes.yaml",
-    "repairs.json", ".cil",
+    "capture", "rules.toml", "sbom.cdx.json", "confinement.json", "docker-run.txt", "compose.yaml",
+    "kubernetes.yaml", "repairs.json", ".cil",
 }  # fmt: skip
 
 
