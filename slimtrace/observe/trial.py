@@ -58,12 +58,7 @@ def launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch
         read_only=confinement.read_only,
         user=base.user or confinement.user,
         volumes=(*base.volumes, *(place.path for place in confinement.writable if place.volume)),
-        tmpfs={
-            # podman fills a tmpfs from the image where it is not told otherwise (podman-run(1), --tmpfs)
-            place.path: tmpfs_options(place) + (",notmpcopyup" if file else "")
-            for place in confinement.writable
-            if not place.volume
-        },
+        tmpfs={place.path: tmpfs_options(place) for place in confinement.writable if not place.volume},
     )
 
 

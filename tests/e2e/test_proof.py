@@ -3,7 +3,7 @@ refused where that does not help."""
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def test_what_a_rule_leaves_out_is_not_brought_back_by_a_trial(
 
 
 @pytest.fixture(scope="module")
-def stubborn(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+def stubborn(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image whose program refuses to work where it cannot gain privileges."""
     image("base")
     folder = tmp_path_factory.mktemp("stubborn")
@@ -154,7 +154,8 @@ def stubborn(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFacto
     )
     name = "slimtrace-e2e/stubborn:1"
     docker("build", "--quiet", "--tag", name, str(folder))
-    return name
+    yield name
+    docker("rmi", name)
 
 
 def test_a_container_that_works_unconfined_only_is_told_as_such(
@@ -248,7 +249,7 @@ http.server.HTTPServer(("", 8000), Handler).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def lately(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+def lately(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image with a module that no static look finds, beside one that nobody wants."""
     image("python")
     folder = tmp_path_factory.mktemp("lately")
@@ -259,8 +260,10 @@ def lately(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
         "FROM slimtrace-test/python:1\nCOPY *.py /srv/lately/\nWORKDIR /srv/lately\nEXPOSE 8000\n"
         'STOPSIGNAL SIGKILL\nENTRYPOINT ["python", "server.py"]\n'
     )
-    docker("build", "--quiet", "--tag", "slimtrace-e2e/lately:1", str(folder))
-    return "slimtrace-e2e/lately:1"
+    name = "slimtrace-e2e/lately:1"
+    docker("build", "--quiet", "--tag", name, str(folder))
+    yield name
+    docker("rmi", name)
 
 
 def test_a_module_that_only_the_trial_wanted_is_found_by_the_list_of_its_directory(
