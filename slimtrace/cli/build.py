@@ -9,7 +9,7 @@ from slimtrace import signals
 from slimtrace.cli import options
 from slimtrace.cli.app import app
 from slimtrace.cli.config import Configured
-from slimtrace.cli.values import action, commands, launch, lines, measures
+from slimtrace.cli.values import action, launch, lines, measures, plan
 from slimtrace.errors import Exit, SlimtraceError
 
 
@@ -59,21 +59,13 @@ def build(
     """Trace IMAGE's container, make a slim image and security profiles of what it needs, and try them."""
     with signals.deferred():
         from slimtrace import pipeline
-        from slimtrace.observe.plan import Plan, Until
         from slimtrace.present import live, summary
         from slimtrace.reason import rulesfile
 
     if not image and not from_:
         raise SlimtraceError("cannot build nothing", "name an image, or captures with --from", Exit.USAGE)
-    plan = Plan(
-        launch=launch(entrypoint, cmd, env, user, workdir, volume, network),
-        until=Until.parse(continue_after),
-        http_probe=http_probe,
-        host_execs=tuple(host_exec or ()),
-        execs=commands(exec_),
-        ready_seconds=ready_timeout,
-        stop_seconds=stop_timeout,
-    )
+    launched = launch(entrypoint, cmd, env, user, workdir, volume, network)
+    driven = plan(continue_after, http_probe, host_exec, exec_, ready_timeout, stop_timeout, launched)
     listed = [line for file in include_path_file or () for line in lines(file)]
     rules = rulesfile.rules(
         {
@@ -92,7 +84,7 @@ def build(
     request = pipeline.Request(
         reference=image,
         tag=tag,
-        plan=plan,
+        plan=driven,
         rules=rules,
         artifacts=artifacts,
         keep_artifacts=not remove_file_artifacts,

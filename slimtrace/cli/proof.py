@@ -9,7 +9,7 @@ import typer
 from slimtrace import signals
 from slimtrace.cli import options
 from slimtrace.cli.app import app
-from slimtrace.cli.values import action, commands, launch, measures
+from slimtrace.cli.values import action, launch, measures, plan
 from slimtrace.errors import Exit, SlimtraceError
 
 
@@ -49,23 +49,15 @@ def profile(
     """Make the security profiles alone, and try them on IMAGE itself; no image is made."""
     with signals.deferred():
         from slimtrace import pipeline
-        from slimtrace.observe.plan import Plan, Until
         from slimtrace.present import live, proven
 
     if not image and not from_:
         raise SlimtraceError("cannot profile nothing", "name an image, or captures with --from", Exit.USAGE)
-    plan = Plan(
-        launch=launch(entrypoint, cmd, env, user, workdir, volume, network),
-        until=Until.parse(continue_after),
-        http_probe=http_probe,
-        host_execs=tuple(host_exec or ()),
-        execs=commands(exec_),
-        ready_seconds=ready_timeout,
-        stop_seconds=stop_timeout,
-    )
+    launched = launch(entrypoint, cmd, env, user, workdir, volume, network)
+    driven = plan(continue_after, http_probe, host_exec, exec_, ready_timeout, stop_timeout, launched)
     request = pipeline.Request(
         reference=image,
-        plan=plan,
+        plan=driven,
         artifacts=artifacts,
         pull=pull,
         captures=tuple(from_ or ()),
@@ -118,21 +110,13 @@ def verify(
     """Run IMAGE and SLIM, this under its profiles, and tell what differs. Exit code 15 if anything does."""
     with signals.deferred():
         from slimtrace import pipeline
-        from slimtrace.observe.plan import Plan, Until
         from slimtrace.present import live, proven
 
-    plan = Plan(
-        launch=launch(entrypoint, cmd, env, user, workdir, volume, network),
-        until=Until.parse(continue_after),
-        http_probe=http_probe,
-        host_execs=tuple(host_exec or ()),
-        execs=commands(exec_),
-        ready_seconds=ready_timeout,
-        stop_seconds=stop_timeout,
-    )
+    launched = launch(entrypoint, cmd, env, user, workdir, volume, network)
+    driven = plan(continue_after, http_probe, host_exec, exec_, ready_timeout, stop_timeout, launched)
     request = pipeline.Request(
         reference=image,
-        plan=plan,
+        plan=driven,
         artifacts=artifacts,
         pull=pull,
         tolerance=tolerance,

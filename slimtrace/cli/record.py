@@ -8,7 +8,7 @@ import typer
 from slimtrace.cli import options
 from slimtrace.cli.app import app
 from slimtrace.cli.running import stopped_by_interrupt
-from slimtrace.cli.values import commands, launch
+from slimtrace.cli.values import launch, plan
 from slimtrace.errors import Exit, SlimtraceError
 
 
@@ -45,7 +45,7 @@ def record(
 ) -> None:
     """Record what a container does, into a capture for `build --from` and `merge`. Ctrl-C ends and keeps it."""
     from slimtrace import pipeline
-    from slimtrace.observe.plan import Plan, Until
+    from slimtrace.observe.plan import Until
     from slimtrace.present import live, summary
 
     if sum(map(bool, (image, container, cgroup))) != 1:
@@ -61,16 +61,11 @@ def record(
         elif cgroup:
             capture = pipeline.watch_cgroup(cgroup, until, output, screen, stop)
         else:
-            plan = Plan(
-                launch=launch(entrypoint, cmd, env, user, workdir, volume, network),
-                until=until,
-                http_probe=http_probe,
-                host_execs=tuple(host_exec or ()),
-                execs=commands(exec_),
-                ready_seconds=ready_timeout,
-                stop_seconds=stop_timeout,
+            launched = launch(entrypoint, cmd, env, user, workdir, volume, network)
+            driven = plan(
+                continue_after or "probe", http_probe, host_exec, exec_, ready_timeout, stop_timeout, launched
             )
-            request = pipeline.Request(reference=image, plan=plan, pull=pull)
+            request = pipeline.Request(reference=image, plan=driven, pull=pull)
             capture = pipeline.record(request, output, screen, stop)
     summary.captured(capture, output)
 

@@ -9,8 +9,32 @@ from slimtrace.errors import Exit, SlimtraceError
 
 if TYPE_CHECKING:
     from slimtrace.engine import Launch
+    from slimtrace.observe.plan import Plan
 
 LIST_LIMIT = 1 << 24  # bytes of a list of paths
+
+
+def plan(
+    continue_after: str,
+    http_probe: bool,
+    host_exec: list[str] | None,
+    exec_: list[str] | None,
+    ready_timeout: float,
+    stop_timeout: int,
+    launch: "Launch",
+) -> "Plan":
+    """How the container is to be run and driven. Raises SlimtraceError (USAGE)."""
+    from slimtrace.observe.plan import Plan, Until
+
+    return Plan(
+        launch=launch,
+        until=Until.parse(continue_after),
+        http_probe=http_probe,
+        host_execs=tuple(host_exec or ()),
+        execs=commands(exec_),
+        ready_seconds=ready_timeout,
+        stop_seconds=stop_timeout,
+    )
 
 
 def launch(

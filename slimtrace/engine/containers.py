@@ -35,7 +35,6 @@ class Containers(Names):
                 tmpfs=dict(launch.tmpfs) or None,
                 volumes_from=list(launch.volumes_from) or None,
                 pid_mode=launch.pid_mode or None,
-                ipc_mode=launch.ipc_mode or None,
             )
             # A signal between the engine's work and its answer would leave a container nobody knows of.
             with signals.deferred():

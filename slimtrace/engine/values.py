@@ -28,7 +28,7 @@ class Launch:
     docker run). `env` and `labels` are added to the image's. `binds` are ``SOURCE:PATH[:ro]``; nothing is
     mounted that the user did not ask for, and no port is published. `tmpfs` maps a path to mount options as
     docker run's --tmpfs takes them; `volumes` are paths where an anonymous volume begins with what the image
-    has there; `volumes_from` are containers whose volumes it gets; `pid_mode` and `ipc_mode` are host,
+    has there; `volumes_from` are containers whose volumes it gets; `pid_mode` is host,
     ``container:ID`` or empty.
     """
 
@@ -48,7 +48,6 @@ class Launch:
     volumes: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()
     pid_mode: str = ""
-    ipc_mode: str = ""
     stdin: bool = False
     tty: bool = False
 
