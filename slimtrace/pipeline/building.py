@@ -14,11 +14,10 @@ from slimtrace.facts.paths import printable
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import FileTree
 from slimtrace.pipeline.deciding import Proposal, profiles, propose
-from slimtrace.pipeline.observing import Seen, observe, recall, referenced, start_loading
+from slimtrace.pipeline.observing import Seen, see, start_loading
 from slimtrace.pipeline.proving import Proof, Prover
-from slimtrace.pipeline.reporting import report_of
+from slimtrace.pipeline.reporting import places, report_of
 from slimtrace.pipeline.request import Bench, Request, check, default_folder
-from slimtrace.pipeline.trying import unrepeated
 from slimtrace.present.live import Screen
 from slimtrace.reason import dockerfile, permissions, rulesfile
 from slimtrace.reason.imageconfig import image_config, slim_reference, tagged
@@ -41,7 +40,7 @@ def build(request: Request, screen: Screen) -> Report:
     with signals.deferred(), ExitStack() as stack:
         with signals.admitted():
             check(request)
-            seen = see(request, stack, screen)
+            seen = see(request, ("decide", "assemble"), ("describe",), stack, screen)
             signals.admit()
             maker = Maker(request, seen.bench, stack, screen)
             proof = decide(request, seen, maker, stack, screen)
@@ -55,19 +54,6 @@ def build(request: Request, screen: Screen) -> Report:
         report = write(request, seen, proof, made, files, screen)
         signals.forget()  # it is done: what arrived meanwhile came too late
         return report
-
-
-def see(request: Request, stack: ExitStack, screen: Screen) -> Seen:
-    """Watch the image's container, or take captures."""
-    last = ("decide", "assemble", *(["load probes", "verify"] if request.verify else []), "describe")
-    if request.captures:
-        screen.plan("prepare", "read files", *last)
-        seen = recall(request, stack, screen)
-        for name in unrepeated(request, seen.runs) if request.verify else ():
-            screen.warn(f"the capture does not hold the value of --env {name}: without it the trial may differ")
-        return referenced(request, seen, stack, screen) if request.verify and not seen.runs else seen
-    screen.plan("prepare", "read files", "load probes", "run", *last)
-    return observe(request, stack, screen)
 
 
 def decide(request: Request, seen: Seen, maker: "Maker", stack: ExitStack, screen: Screen) -> Proof:
@@ -150,10 +136,7 @@ def write(
     proposal = proof.proposal
     folder = folder_of(request, proposal.capture.image)
     kept = kept_files(proposal.selection, made.tree)
-    where = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
-    where["capture"] = str(folder / "capture")
-    if not request.keep_artifacts:
-        where.clear()
+    where = places(folder, files) if request.keep_artifacts else {}
     report = report_of("build", seen, proof, made.image, kept, made.layer.doubts, where, screen)
     if request.keep_artifacts:
         artifacts.write(folder, {"creport.json": to_text(report), **files})

@@ -1,6 +1,6 @@
 """How a recipe comes by what was seen: a run, a container that runs already, captures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -161,6 +161,29 @@ def referenced(request: Request, seen: Seen, stack: ExitStack, screen: Screen) -
                 problem.log,
             ) from problem
     return replace(seen, runs=outcome.runs)
+
+
+def see(
+    request: Request, before: tuple[str, ...], after: tuple[str, ...], stack: ExitStack, screen: Screen
+) -> Seen:
+    """Watch the image's container, or take captures; where it is to be verified, with runs to compare with. The
+    screen is told of the phases `before` and `after` the trial."""
+    last = (*before, *(("load probes", "verify") if request.verify else ()), *after)
+    if not request.captures:
+        screen.plan("prepare", "read files", "load probes", "run", *last)
+        return observe(request, stack, screen)
+    screen.plan("prepare", "read files", *last)
+    seen = recall(request, stack, screen)
+    if not request.verify:
+        return seen
+    for name in unrepeated(request, seen.runs):
+        screen.warn(f"the capture does not hold the value of --env {name}: without it the trial may differ")
+    return seen if seen.runs else referenced(request, seen, stack, screen)
+
+
+def unrepeated(request: Request, runs: Iterable[Run]) -> tuple[str, ...]:
+    """The variables with which captures were recorded and that the request does not set."""
+    return tuple(sorted({name for run in runs for name in run.start.env} - set(request.plan.launch.env)))
 
 
 def open_image(engine: Engine, image: Image, stack: ExitStack, screen: Screen) -> Bench:

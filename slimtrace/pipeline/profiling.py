@@ -1,14 +1,15 @@
 """The recipe of profile: the profiles alone, proven on the image itself."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from slimtrace import signals, store
 from slimtrace.assemble import artifacts
 from slimtrace.pipeline.deciding import profiles, propose
-from slimtrace.pipeline.observing import observe, recall, referenced, start_loading
+from slimtrace.pipeline.observing import see, start_loading
 from slimtrace.pipeline.proving import Proof, Prover
-from slimtrace.pipeline.reporting import report_of
+from slimtrace.pipeline.reporting import places, report_of
 from slimtrace.pipeline.request import Request, check, default_folder
 from slimtrace.present.live import Screen
 from slimtrace.reason.report import Report, to_text
@@ -18,16 +19,10 @@ def profile(request: Request, screen: Screen) -> Report:
     """Trace the image (or take captures of it), write its profiles, run it under them, write the artifacts."""
     with signals.deferred(), ExitStack() as stack:
         with signals.admitted():
+            if request.reference and request.artifacts is None:
+                request = replace(request, artifacts=profiles_folder(request.reference))
             check(request)
-            last = ("decide", *(["load probes", "verify"] if request.verify else []))
-            if request.captures:
-                screen.plan("prepare", "read files", *last)
-                seen = recall(request, stack, screen)
-                if request.verify and not seen.runs:
-                    seen = referenced(request, seen, stack, screen)
-            else:
-                screen.plan("prepare", "read files", "load probes", "run", *last)
-                seen = observe(request, stack, screen)
+            seen = see(request, ("decide",), (), stack, screen)
             ready = start_loading(stack) if request.verify else None
             image = seen.bench.image
             with screen.phase("decide"):
@@ -42,10 +37,7 @@ def profile(request: Request, screen: Screen) -> Report:
             **profiles(proof.proposal, image.reference, folder),
             **{f"capture/{name}": content for name, content in store.pack(capture).items()},
         }
-        where = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
-        report = report_of(
-            "profile", seen, proof, image, (), (), {**where, "capture": str(folder / "capture")}, screen
-        )
+        report = report_of("profile", seen, proof, image, (), (), places(folder, files), screen)
         artifacts.write(folder, {"creport.json": to_text(report), **files})
         signals.forget()  # it is done: what arrived meanwhile came too late
         return report

@@ -74,10 +74,7 @@ class Prover:
                 break
             rounds += 1
             self._screen.note(f"missing: {shown(lacking(beside(repairs, proposal.repairs)))}")
-            better = propose(self._capture, self._request, repairs)
-            if better.selection.kept != proposal.selection.kept:
-                image = self._make(better)
-            proposal = better
+            image, proposal = self._improved(image, proposal, repairs)
         if not attempt.differences:
             return self._proof(*self._leaner(proposal, image, attempt), rounds)
         return self._find_out(proposal, image, diagnosis, rounds)
@@ -87,14 +84,20 @@ class Prover:
         repairs = used(self._capture, proposal.repairs, attempt.traces)
         if repairs == proposal.repairs:
             return proposal, image
-        leaner = propose(self._capture, self._request, repairs)
-        made = self._make(leaner)
+        made, leaner = self._improved(image, proposal, repairs)
         measures = measures_of(leaner, self._request)
         again = self._trials.attempt(made, measures)
         needs = self._trials.diagnose(again, leaner.selection, measures).repairs
         if again.differences or replace(needs, writable=()) != Repairs():
-            return proposal, self._make(proposal)
+            return proposal, image if made is image else self._make(proposal)
         return leaner, made
+
+    def _improved(self, image: Image, proposal: Proposal, repairs: Repairs) -> tuple[Image, Proposal]:
+        """The proposal with these repairs in place of its own, and its image: another only if it keeps other
+        files than that of `proposal`."""
+        better = propose(self._capture, self._request, repairs)
+        same = better.selection.kept == proposal.selection.kept
+        return image if same else self._make(better), better
 
     def _find_out(self, proposal: Proposal, image: Image, diagnosis: Diagnosis, rounds: int) -> Proof:
         """It differs, and nothing that was seen is left to repair: by chance, for its confinement, because the

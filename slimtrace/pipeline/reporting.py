@@ -1,6 +1,7 @@
 """The report of what was decided and proven."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from slimtrace import __version__
 from slimtrace.facts.events import Doubt
@@ -11,6 +12,12 @@ from slimtrace.pipeline.proving import Proof
 from slimtrace.present.live import Screen
 from slimtrace.reason import seccomp
 from slimtrace.reason.report import ImageFigures, KeptFile, Report, used_capabilities
+
+
+def places(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    """Where the artifacts `files` and the report will lie, by what they are; of those in a folder, that."""
+    named = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
+    return {**named, "capture": str(folder / "capture")}
 
 
 def report_of(

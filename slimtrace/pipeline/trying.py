@@ -138,11 +138,6 @@ def cases(request: Request, runs: Iterable[Run]) -> tuple[Case, ...]:
     return tuple(found.values())[:CASES]
 
 
-def unrepeated(request: Request, runs: Iterable[Run]) -> tuple[str, ...]:
-    """The variables with which captures were recorded and that the request does not set."""
-    return tuple(sorted({name for run in runs for name in run.start.env} - set(request.plan.launch.env)))
-
-
 def beside(repairs: Repairs, others: Repairs) -> Repairs:
     """Those that are not among `others`."""
     return Repairs(

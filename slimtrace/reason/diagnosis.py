@@ -1,16 +1,16 @@
 """What a trial of the slim image lacked, by its trace: lookups that failed there and end at something in the
 fat image, calls that the profile refused, capabilities and places to write in that it was not given."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import GIVEN, Confinement, Repairs
-from slimtrace.facts.events import Origin, Phase, Trace, Use
+from slimtrace.facts.events import FileUse, Origin, Phase, Trace, Use
 from slimtrace.facts.selection import Selection
-from slimtrace.facts.tree import Kind
+from slimtrace.facts.tree import Kind, Resolution
 from slimtrace.reason import seccomp
 from slimtrace.reason.evidence import strangers
 from slimtrace.reason.rules import Exclusion, Rules
@@ -83,18 +83,22 @@ def used(capture: Capture, repairs: Repairs, traces: Iterable[Trace]) -> Repairs
     )
 
 
-def _missed(capture: Capture, selection: Selection, trace: Trace) -> Iterator[str]:
-    """Where failed lookups would have ended in the fat image, as far as that is not kept."""
-    tree = capture.tree
-    # What lay on a mount in the fat run too was not the image's; a VOLUME begins with what the image has.
-    mounts = {mount.path for mount in capture.trace.mounts} - {"/", *capture.image.volumes}
+def _failed(capture: Capture, trace: Trace, errors: Set[int]) -> Iterator[tuple[FileUse, Resolution]]:
+    """What the container itself asked for in vain with one of these errors, and where that leads in the fat
+    image."""
     stranger = strangers(trace, capture.image)
     for use in trace.uses:
-        if use.error not in _MISSING or not use.asked or use.truncated or stranger(use.pid, use.origin):
-            continue
-        if not use.base and not use.asked.startswith("/"):
-            continue
-        found = tree.resolve(paths.join(use.base, use.asked), follow_last=use.use is not Use.LINK)
+        known = use.asked and (use.base or use.asked.startswith("/")) and not use.truncated
+        if use.error in errors and known and not stranger(use.pid, use.origin):
+            follow = use.use is not Use.LINK
+            yield use, capture.tree.resolve(paths.join(use.base, use.asked), follow_last=follow)
+
+
+def _missed(capture: Capture, selection: Selection, trace: Trace) -> Iterator[str]:
+    """Where failed lookups would have ended in the fat image, as far as that is not kept."""
+    # What lay on a mount in the fat run too was not the image's; a VOLUME begins with what the image has.
+    mounts = {mount.path for mount in capture.trace.mounts} - {"/", *capture.image.volumes}
+    for _, found in _failed(capture, trace, _MISSING):
         if found.entry is None or any(paths.below(found.path, mount) for mount in mounts):
             continue
         yield from (link for link in found.links if link not in selection)
@@ -105,15 +109,9 @@ def _missed(capture: Capture, selection: Selection, trace: Trace) -> Iterator[st
 def _refused(capture: Capture, trace: Trace) -> Iterator[str]:
     """What could not be read in the trial, though the fat run was not refused it: the profile has no rule."""
     before = {(use.base, use.asked) for use in capture.trace.uses if use.error == EACCES}
-    stranger = strangers(trace, capture.image)
-    for use in trace.uses:
-        asked = use.base, use.asked
-        if use.error != EACCES or asked in before or use.use in (Use.WRITE, Use.CHANGE) or use.truncated:
-            continue
-        if not use.asked or not (use.base or use.asked.startswith("/")) or stranger(use.pid, use.origin):
-            continue
-        found = capture.tree.resolve(paths.join(use.base, use.asked))
-        if found.entry is not None:
+    for use, found in _failed(capture, trace, {EACCES}):
+        reading = use.use not in (Use.WRITE, Use.CHANGE)
+        if reading and found.entry is not None and (use.base, use.asked) not in before:
             yield found.path
 
 
@@ -144,13 +142,8 @@ def _denied(trace: Trace, confinement: Confinement) -> tuple[str, ...]:
 
 def _unwritable(capture: Capture, trace: Trace) -> Iterator[str]:
     """The nearest directories of the image in which something could not be written for a read-only root."""
-    stranger = strangers(trace, capture.image)
-    for use in trace.uses:
-        if use.error != EROFS or not use.asked or use.truncated or stranger(use.pid, use.origin):
-            continue
-        if not use.base and not use.asked.startswith("/"):
-            continue
-        path = paths.parent(capture.tree.resolve(paths.join(use.base, use.asked)).path)
+    for _, found in _failed(capture, trace, {EROFS}):
+        path = paths.parent(found.path)
         for step in (path, *paths.parents(path)):
             entry = capture.tree.get(step)
             if entry is not None and entry.kind is Kind.DIR:
