@@ -65,7 +65,7 @@ def main() -> None:
         **{f"import {name}": timed(f"import {name}") for name in IMPORTS},
     }
     if os.geteuid() == 0:
-        before = "from slimtrace.observe.programs import constants, kernel, load, _import_bcc\n_import_bcc()"
+        before = "from slimtrace.observe.programs import constants, kernel, load, import_bcc\nimport_bcc()"
         figures |= {
             "BTF offsets": timed("constants(kernel.read_btf())", before),
             "BPF compile, load and attach": timed(LOAD, before),

@@ -17,9 +17,8 @@ from typing import Any
 
 from slimtrace import data
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.facts import wire
-from slimtrace.facts.events import Abi, Use
-from slimtrace.observe import calls, kernel, rings
+from slimtrace.facts.events import Abi
+from slimtrace.observe import calls, kernel, rings, tables
 from slimtrace.observe.btf import Btf
 
 # In the order in which the one translation unit is put together.
@@ -75,7 +74,7 @@ _MISSING_BCC = (
 )
 
 
-def _import_bcc() -> Any:
+def import_bcc() -> Any:
     # bcc reads this when it compiles: our header shim instead of a kernel header tree (bpf/README.md)
     os.environ["BCC_KERNEL_SOURCE"] = str(data.folder("bpf"))
     try:
@@ -231,11 +230,11 @@ def _misses(program: int) -> int:
 def load() -> Loaded:
     """Compile and load, in the best way that this kernel lets us, and try that it can be attached. Raises
     SlimtraceError (KERNEL) with what the kernel or the compiler said."""
-    bcc = _import_bcc()
+    bcc = import_bcc()
     btf = kernel.read_btf()
     values = constants(btf)
     refusal = SlimtraceError("internal error: no way to load", exit_code=Exit.INTERNAL)
-    with _captured_stderr() as said:
+    with captured_stderr() as said:
         for way in ways(btf):
             ring = {} if way.rings is Rings.UNSEEN else kernel.ring_constants(btf)[1]
             casts = kernel.cast_constants(btf) if way.reads is Reads.CAST else {}
@@ -245,12 +244,12 @@ def load() -> Loaded:
             try:
                 loaded = bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
                 if casts:
-                    _mark_function_calls(bcc, loaded, casts["CAST_FUNCTION"])
+                    mark_function_calls(bcc, loaded, casts["CAST_FUNCTION"])
                 if typed and "AT_TASK_MIGRATION_DISABLED" in values:
                     way = replace(way, by_perf=_can_be_preempted(loaded))
                 _link_steps(bcc, loaded, way)
-                _fill_calls(loaded)
-                named = _fill_rings(loaded, btf) if way.rings is Rings.NAMED else set()
+                tables.fill_calls(loaded)
+                named = tables.fill_rings(loaded, btf) if way.rings is Rings.NAMED else set()
                 _attach_kprobes(loaded, way)
                 found = Loaded(loaded, way, (rings.UNNAMED | rings.NAMED.keys()) - named, btf)
                 found.attach()  # what loads may still not be attached
@@ -268,7 +267,7 @@ def load() -> Loaded:
     raise refusal
 
 
-def _mark_function_calls(bcc: Any, bpf: Any, number: int) -> None:
+def mark_function_calls(bcc: Any, bpf: Any, number: int) -> None:
     """Make of each call of the helper `number` one of the kernel's function with this number in its BTF
     (bpf/kernel.h, AS; BPF_PSEUDO_KFUNC_CALL of linux/bpf.h): in the memory where bcc itself puts the
     descriptors of maps into the instructions."""
@@ -320,118 +319,7 @@ def _link_steps(bcc: Any, bpf: Any, way: Way) -> None:
             table[ctypes.c_int(index)] = ctypes.c_int(program.fd)
 
 
-def _fill_calls(bpf: Any) -> None:
-    table = bpf[b"calls"]
-    for abi in (Abi.NATIVE, Abi.COMPAT, Abi.X32):
-        for number, (_, shape) in calls.shapes_by_number(abi).items():
-            row = table.Leaf()
-            row.act, row.places, row.mask = shape.act, shape.places, shape.mask
-            row.opens, row.bare = int(shape.opens), int(shape.bare)
-            row.outcome = _outcome(shape)
-            row.path, row.dirfd = _place(shape.path), _place(shape.dirfd)
-            row.flags, row.how = _place(shape.flags), _place(shape.how)
-            row.path2, row.dirfd2 = map(_place, shape.second)
-            row.needs = _place(shape.needs)
-            row.noted, row.behind = shape.noted, int(shape.behind)
-            table[ctypes.c_int(abi * calls.CALL_NUMBERS + number)] = row
-
-
-def _fill_rings(bpf: Any, btf: Btf) -> set[str]:
-    """The names of the operations that this kernel can tell the files of."""
-    table, named = bpf[b"rings"], set()
-    for name, names in rings.NAMED.items():
-        row = table.Leaf()
-        try:
-            data = btf.offset("io_kiocb.cmd")
-
-            def place(member: str, data: int = data) -> int:
-                return data + btf.offset(member) if member else 0
-
-            row.name, row.dirfd, row.flags = place(names.name), place(names.dirfd), place(names.flags)
-            row.name2, row.dirfd2 = map(place, names.second)
-        except KeyError:  # this kernel keeps it elsewhere
-            continue
-        row.known = int(row.name > 0)
-        named.add(name)
-        table[ctypes.c_int(rings.number_of(name))] = row
-    return named
-
-
-def _place(argument: int) -> int:
-    return wire.NO_ARGUMENT if argument == calls.NONE else argument
-
-
-def _outcome(shape: calls.Shape) -> int:
-    """With which result a call counts: a program that was executed is told by sched_process_exec; a descriptor
-    that is none, or a call on it that failed, reached nothing."""
-    if shape.use is Use.EXEC:
-        return wire.OUTCOME_FAILURE
-    if shape.act in (calls.Act.NAME, calls.Act.ADDRESS, calls.Act.SOCKET):
-        return wire.OUTCOME_ANY
-    if shape.use is Use.LIST:  # the end of a directory is news of nothing
-        return wire.OUTCOME_SOMETHING
-    return wire.OUTCOME_SUCCESS
-
-
-_TRIES = {
-    "raw_tracepoint": "int attempt(void *ctx) { return 0; }",
-    "kprobe": "int attempt(void *ctx) { return 0; }",
-    "ring_buffer": """BPF_RINGBUF_OUTPUT(events, 8);
-        int attempt(void *ctx) { u64 x = 1; events.ringbuf_output(&x, sizeof(x), 0); return 0; }""",
-    "kernel_reads": """int attempt(void *ctx) { u64 x = 0;
-        bpf_probe_read_kernel(&x, sizeof(x), (void *)bpf_get_current_task()); return x; }""",
-    "plain_loads": """int attempt(void *ctx) { u64 x;
-        u64 registers = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
-        asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
-    "casts": """int attempt(struct bpf_raw_tracepoint_args *ctx) { u64 x;
-        u64 registers = ((u64 (*)(u64, u64))CAST_FUNCTION)(ctx->args[0], IS_PT_REGS);
-        asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
-    "fentry": "KFUNC_PROBE({name}) { return 0; }",
-    "lsm": "LSM_PROBE({name}) { return 0; }",
-}
-
-
-def try_program(kind: str, name: str) -> str:
-    """Load and attach a program that does nothing, as doctor's TryProgram: "" if that worked, else why not.
-    Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, casts,
-    fentry, lsm."""
-    try:
-        bcc = _import_bcc()
-    except SlimtraceError as missing:
-        return missing.message
-    if kind == "import":
-        return ""
-    if kind == "tracer":
-        try:
-            load().free()
-        except SlimtraceError as refused:
-            return refused.message
-        return ""
-    with _captured_stderr() as said:
-        try:
-            casts = kernel.cast_constants(kernel.read_btf()) if kind == "casts" else {}
-            if kind == "casts" and not casts:
-                return "the kernel has no function bpf_rdonly_cast"
-            text = _TRIES[kind].replace("{name}", name).encode()
-            bpf = bcc.BPF(text=text, cflags=kernel.defines(casts))
-            try:
-                if casts:
-                    _mark_function_calls(bcc, bpf, casts["CAST_FUNCTION"])
-                if kind == "raw_tracepoint":
-                    bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=b"attempt")
-                elif kind == "kprobe":
-                    bpf.attach_kprobe(event=name.encode(), fn_name=b"attempt")
-                elif kind in ("ring_buffer", "kernel_reads", "plain_loads", "casts"):
-                    bpf.load_func(b"attempt", bcc.BPF.RAW_TRACEPOINT)
-            finally:
-                bpf.cleanup()
-        except Exception as problem:
-            lines = said().strip().splitlines()
-            return lines[0] if lines else str(problem) or type(problem).__name__
-    return ""
-
-
-class _captured_stderr:
+class captured_stderr:
     """bcc and libbpf write their complaints to file descriptor 2, past Python; here they are kept for the
     error message instead of tearing the screen."""
 

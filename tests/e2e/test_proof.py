@@ -192,6 +192,18 @@ def test_profile_makes_profiles_and_no_image(
     assert [name for name in found if name.endswith(".cil")]
 
 
+def test_profile_looks_at_its_own_folder_before_it_runs_anything(
+    image: Callable[[str], str], slimtrace: Program, tmp_path: Path
+) -> None:
+    folder = tmp_path / "slimtrace-artifacts" / "slimtrace-test-jq-1.profiles"
+    folder.mkdir(parents=True)
+    (folder / "mine").touch()
+    done = slimtrace("profile", image("jq"), cwd=tmp_path)
+    assert done.returncode == Exit.BAD_INPUT, done.stderr
+    assert "it holds other files (mine)" in done.stderr
+    assert "load probes" not in done.stderr
+
+
 def test_verify_tells_a_good_image_from_one_that_lacks_a_file(
     built: Callable[[str], Build], build: Callable[..., Build], slimtrace: Program
 ) -> None:

@@ -15,7 +15,7 @@ from workloads.harness import Seen, built, trace, until, watching
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use
-from slimtrace.observe import programs
+from slimtrace.observe import programs, tries
 from slimtrace.observe.probes import Probes
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
@@ -670,5 +670,5 @@ def test_a_container_id_too_short_is_refused() -> None:
     ],
 )
 def test_trying_a_program(kind: str, name: str, works: bool, capfd: pytest.CaptureFixture[str]) -> None:
-    assert (programs.try_program(kind, name) == "") is works
+    assert (tries.try_program(kind, name) == "") is works
     assert capfd.readouterr().err == ""

@@ -26,7 +26,7 @@ def test_calls_of_a_kernel_function_are_marked() -> None:
         bpf_function_start=lambda _, name: ctypes.addressof(memory[name]),
         bpf_function_size=lambda _, name: len(code[name]),
     )
-    programs._mark_function_calls(SimpleNamespace(lib=lib), SimpleNamespace(module=0), CAST)
+    programs.mark_function_calls(SimpleNamespace(lib=lib), SimpleNamespace(module=0), CAST)
     assert {name: found.raw for name, found in memory.items()} == {
         b"first": marked + helper + own + marked,
         b"second": constant + marked,
