@@ -27,6 +27,7 @@ from slimtrace.observe.plan import Plan, Until
 from slimtrace.reason.report import Probe
 
 SETTLE_SECONDS = 0.35  # without news after the last answer: it has shown what it does by itself
+BUSY_SECONDS = 10.0  # after the last port: what has news for so long is never quiet
 LOOK_SECONDS = 1.0  # between two looks at the container itself
 HEALTH_SECONDS = 60.0  # for the image's HEALTHCHECK
 LOG_LINES = 12
@@ -99,13 +100,18 @@ class Drive:
                 self._run_commands()
                 driven = True
             if self._over(until, started, driven):
+                if not driven and until.mode in ("seconds", "enter"):
+                    self._run_commands()  # the user has said when, whatever listens by then
                 return
             self._await_signal()
 
     def _ready_for_commands(self, until: Until, started: float) -> bool:
         if self._expected() <= self._ports and (self._ports or until.mode != "probe"):
-            # without EXPOSE nobody says how many ports there will be: the last one is followed by quiet
-            return bool(self._expected()) or self._news.quiet_seconds() >= SETTLE_SECONDS
+            # What listens need not answer yet (PostgreSQL still recovers), and without EXPOSE nobody says how
+            # many ports there will be: quiet tells both.
+            return (
+                self._news.quiet_seconds() >= SETTLE_SECONDS or time.monotonic() - self._ready >= BUSY_SECONDS
+            )
         waited = time.monotonic() - started
         # what listens on nothing that we can see is driven by the user's own commands all the same
         commands = self._plan.host_execs or self._plan.execs

@@ -1,9 +1,7 @@
 """Which arguments calls were made with, and who made each first."""
 
-from collections.abc import Iterator
-
 import pytest
-from workloads.harness import Seen, built, trace
+from workloads.harness import Seen, trace
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.facts.events import MAX_VALUES, Phase
@@ -11,18 +9,6 @@ from slimtrace.facts.events import MAX_VALUES, Phase
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
 
 NEW_NET, NEW_NS, NEW_UTS, NEW_TIME = 0x4000_0000, 0x0002_0000, 0x0400_0000, 0x80
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
-def tag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with built(tmp_path_factory.mktemp("workloads")) as image:
-        yield image
 
 
 def values(seen: Seen, phase: Phase = Phase.APP) -> dict[str, tuple[int, ...]]:

@@ -1,10 +1,9 @@
 """What the runtime calls when something is exec'd into a container, by exec'ing nothing."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workloads.harness import Seen, built, until, watching
+from workloads.harness import Seen, until, watching
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.facts.events import Origin, Phase
@@ -12,18 +11,6 @@ from slimtrace.observe.footprint import is_empty_program, measure_exec
 from slimtrace.reason.seccomp.margin import MARGIN, was_measured
 
 docker = pytest.mark.requires("bpf", "docker", "cc")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
-def tag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with built(tmp_path_factory.mktemp("workloads")) as image:
-        yield image
 
 
 def napping(engine: Engine, tag: str, launch: Launch, *command: str) -> Seen:

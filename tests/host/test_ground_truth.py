@@ -34,12 +34,6 @@ ln -s copy /tmp/link && mv /tmp/link /tmp/moved && rm /tmp/moved /tmp/copy
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """strace, its libraries and their loader."""
     folder = tmp_path_factory.mktemp("strace")

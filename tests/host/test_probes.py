@@ -5,12 +5,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from workloads.harness import Seen, built, trace, until, watching
+from workloads.harness import Seen, trace, until, watching
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
@@ -26,18 +25,6 @@ EPERM, ENOENT, EINTR, EBADF, EACCES, EEXIST, ENOTDIR, EINVAL, ENAMETOOLONG, ELOO
 )  # fmt: skip
 LONG = "n" * 255
 RAW = b"\xff\xfe".decode("utf-8", "surrogateescape")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
-def tag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with built(tmp_path_factory.mktemp("workloads")) as image:
-        yield image
 
 
 def read(asked: str, base: str, resolved: str, call: str = "open", use: Use = Use.READ) -> FileUse:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workloads.harness import built, until
+from workloads.harness import until
 
 from slimtrace import owner
 from slimtrace.engine import Engine, Launch
@@ -31,15 +31,8 @@ RUNS = 20
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
-def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    with built(tmp_path_factory.mktemp("workloads")) as tag:
-        yield engine.image(tag)
+def image(engine: Engine, tag: str) -> Image:
+    return engine.image(tag)
 
 
 @pytest.fixture(autouse=True)

@@ -19,12 +19,6 @@ from slimtrace.reason.compare import compare
 pytestmark = pytest.mark.requires("bpf", "docker", "images")
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(engine: Engine) -> Iterator[None]:
     yield

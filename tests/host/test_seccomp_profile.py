@@ -1,12 +1,11 @@
 """Profiles on real containers: they hold, and what one refuses is told from the trace of the run under it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from workloads.harness import Seen, built, trace, until, watching
+from workloads.harness import Seen, trace, until, watching
 
 from slimtrace.engine import Engine, Launch
 from slimtrace.facts.capture import Answers, Capture
@@ -24,15 +23,8 @@ NO_NEW_PRIVILEGES = "no-new-privileges"
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
-def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    with built(tmp_path_factory.mktemp("workloads")) as tag:
-        yield engine.image(tag)
+def image(engine: Engine, tag: str) -> Image:
+    return engine.image(tag)
 
 
 @pytest.fixture(scope="module")
