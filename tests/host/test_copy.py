@@ -33,7 +33,9 @@ from slimtrace.reason.imageconfig import image_config
 pytestmark = pytest.mark.requires("docker", "root")
 FAT, SLIM = "slimtrace-copy-test/fat:1", "slimtrace-copy-test/slim:1"
 # Always the same, and one that nobody has tried: its number is in the test's name.
-SEEDS = (1, 2, 3, random.SystemRandom().randrange(1 << 32))
+# The workers of one session agree on it.
+SESSION = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(random.SystemRandom().random()))
+SEEDS = (1, 2, 3, random.Random(SESSION).randrange(1 << 32))
 
 
 @pytest.fixture
