@@ -29,6 +29,8 @@ _NAME, _VERSION, _RELEASE, _EPOCH, _LICENSE, _ARCH, _SOURCE = 1000, 1001, 1002, 
 _DIRECTORIES, _BASENAMES, _DIRNAMES, _OLD_FILENAMES = 1116, 1117, 1118, 1027
 _INT32, _STRING, _STRINGS, _TRANSLATED = 4, 6, 8, 9
 _KEY = "gpg-pubkey"  # a signing key, kept as if it were a package
+# What is wrong with a database may be said in the database's own bytes, which Python takes for UTF-8.
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)
 _WAL = b"\x02\x02"  # at byte 18: SQLite would look for a log beside the file (fileformat2.html, 1.3)
 
 
@@ -37,7 +39,7 @@ def installed(stream: BinaryIO) -> tuple[Manifest, ...]:
     data = stream.read(DATABASE_LIMIT + 1)
     found = []
     left = MAX_FILES
-    with contextlib.suppress(sqlite3.Error), _opened(data) as database:
+    with contextlib.suppress(*_BROKEN), _opened(data) as database:
         for number, blob in database.execute("SELECT hnum, blob FROM Packages ORDER BY hnum"):
             plain = isinstance(number, int) and isinstance(blob, bytes)
             if plain and (package := _package(number, blob, left)):
@@ -49,7 +51,7 @@ def installed(stream: BinaryIO) -> tuple[Manifest, ...]:
 def cut(data: bytes, keep: Callable[[str], bool]) -> bytes | None:
     """The database without the rows of the packages whose `key` is not to be kept; None where it cannot be
     read. The same bytes for the same bytes."""
-    with contextlib.suppress(sqlite3.Error), _opened(data) as database:
+    with contextlib.suppress(*_BROKEN), _opened(data) as database:
         numbers = [number for (number,) in database.execute("SELECT hnum FROM Packages")]
         gone = [(number,) for number in numbers if not keep(str(number))]
         names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
@@ -68,7 +70,7 @@ def cut(data: bytes, keep: Callable[[str], bool]) -> bytes | None:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
-    """The database in memory. Raises sqlite3.Error for what is none, or where Packages is no plain table."""
+    """The database in memory. Raises one of _BROKEN for what is none, or where Packages is no plain table."""
     if not 100 < len(data) <= DATABASE_LIMIT:
         raise sqlite3.DatabaseError("no database, or too large")
     if data[18:20] == _WAL:
