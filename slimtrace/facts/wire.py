@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import accumulate, pairwise
 from struct import Struct, calcsize, error
-from types import MappingProxyType
 
 from slimtrace.facts import paths
 from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process
@@ -52,6 +51,7 @@ def format_of(name: str) -> str:
     return "<" + "".join(letter for _, letter in fields(name))
 
 
+_BEGINNING = Struct("<II")
 _HEADER = Struct(format_of("record"))
 _PATH = Struct(format_of("path_record"))
 _FORK = Struct(format_of("fork_record"))
@@ -135,17 +135,26 @@ def walked(raw: bytes) -> str:
     return "/" + "/".join(paths.decode(name) for name in reversed(names))
 
 
-def decode(
-    raw: bytes, calls: Calls, run: int = 0, programs: Mapping[int, str] = MappingProxyType({})
-) -> Record | None:
+def head(raw: bytes) -> tuple[int, int]:
+    """A record's type and the host's pid of its process. Raises struct.error on a record cut short."""
+    kind, pid = _BEGINNING.unpack_from(raw)
+    return kind, pid
+
+
+def names_of(raw: bytes) -> bytes:
+    """All names in a FILE record: the same bytes for the same names."""
+    return raw[_PATH.size :]
+
+
+def decode(raw: bytes, calls: Calls, run: int = 0, program: str = "") -> Record | None:
     """The fact in one record; None for a type that this version does not know. `calls` gives a system
-    call's name and what it does with a file; `run` numbers the recording (events.process); `programs`
-    says what a process executed last. Raises struct.error
-    on a record cut short, ValueError on an origin that this version does not know."""
+    call's name and what it does with a file; `run` numbers the recording (events.process); `program`
+    is what the process of a FILE record executed last. Raises struct.error on a record cut short,
+    ValueError on an origin that this version does not know."""
     kind, pid, _, origin, flags, _ = _HEADER.unpack_from(raw)
     pid = process(run, pid)
     if kind == RECORD_FILE:
-        return _file(raw, pid, Origin(origin), flags, calls, programs.get(pid, ""))
+        return _file(raw, pid, Origin(origin), flags, calls, program)
     if kind == RECORD_EXEC:
         return _exec(raw, pid, Origin(origin), flags, run)
     if kind == RECORD_FORK:

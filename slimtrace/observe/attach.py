@@ -6,13 +6,14 @@ holds it (its executable, its mappings, its descriptors, its directories). That 
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.facts.events import Abi, Exec, FileUse, Use
+from slimtrace.facts.events import Abi, CallSet, Exec, FileUse, Origin, Phase, Use
 from slimtrace.facts.paths import below, decode
+from slimtrace.observe import calls
 from slimtrace.observe.mounts import joined, mounted
 
 _MAPPING = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ (\S{4}) [0-9a-f]+ \S+ \d+ +(/.*)$")
@@ -197,3 +198,22 @@ def _descriptors(root: Path) -> set[tuple[str, Use]]:
         writes = flags is not None and int(flags[1], 8) & _O_ACCMODE != 0
         found.add((path, Use.WRITE if writes else Use.READ))
     return found
+
+
+def with_waiting(
+    sets: Iterable[CallSet],
+    unfinished: Mapping[int, frozenset[tuple[Abi, int]]],
+    standing: Callable[[int], tuple[Phase, Origin] | None],
+) -> tuple[CallSet, ...]:
+    """`sets`, and in them the calls that processes were still in at the end: a server that waited in one all
+    the time has made it, though it never came back."""
+    found = {(one.phase, one.origin, one.abi): one for one in sets}
+    for pid, numbers in unfinished.items():
+        if (known := standing(pid)) is None:
+            continue
+        for abi, number in numbers:
+            one = found.get((*known, abi), CallSet(*known, abi=abi))
+            name = calls.names(abi).get(number)
+            more = replace(one, calls=tuple(sorted({*one.calls, name}))) if name else one
+            found[*known, abi] = more
+    return tuple(found.values())

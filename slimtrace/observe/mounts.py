@@ -6,9 +6,15 @@ from pathlib import Path
 from slimtrace.facts.events import Mount
 from slimtrace.facts.paths import decode
 
-# Where every OCI runtime mounts something that is not the image's (runtime-spec config.md, runc's defaults; the
-# three files are the engine's). Completed by what /proc/PID/mountinfo says.
-RUNTIME_MOUNTS = tuple(map(Mount, ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts")))
+# Where every OCI runtime mounts something that is not the image's (runtime-spec config-linux.md, "Default
+# Filesystems", runc's default for /dev; the three files are the engine's). Completed by what mountinfo says,
+# which cannot be read any more when a program has ended at once.
+RUNTIME_MOUNTS = (
+    Mount("/proc", "proc"),
+    Mount("/sys", "sysfs"),
+    Mount("/dev", "tmpfs"),
+    *map(Mount, ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")),
+)
 _ESCAPES = ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\"))
 
 

@@ -2,17 +2,19 @@
 
 import queue
 import time
+from collections.abc import Callable
 
 from slimtrace.facts import wire
 from slimtrace.facts.events import Listen
 
 
 class News:
-    """What the reading thread tells the thread that drives the container."""
+    """What the reading thread tells the thread that drives the container. `bound` gives the directories in
+    which the container has bound UNIX sockets so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, bound: Callable[[], set[str]]) -> None:
         self.signals: queue.SimpleQueue[Listen | wire.Exit] = queue.SimpleQueue()
-        self.bound: set[str] = set()  # directories in which it has bound UNIX sockets
+        self.bound = bound
         self._last = time.monotonic()
 
     def touch(self) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
 from slimtrace.facts.events import CAPABILITIES, Abi, CallArguments, CallSet, CapabilitySet, Origin, Phase
 from slimtrace.observe import callers, calls, kernel, programs, rings
+from slimtrace.observe.uses import unreadable
 
 POLL_MS = 40  # the longest that a file waits in the ring
 NEEDLE = 16  # characters of the container id that the kernel looks for in a cgroup's path
@@ -100,11 +100,12 @@ class Probes:
         except BaseException as problem:
             self._failure = problem
 
-    def _take(self, _context: object, address: int, size: int) -> None:
+    def _take(self, _context: object, address: int, size: int) -> int:
         try:
             self._on_record(ctypes.string_at(address, size))
         except Exception as problem:  # ctypes would print it and go on as if nothing were missing
             self._failure = self._failure or problem
+        return 0  # bcc would make one of None by way of an exception
 
     def drain(self) -> None:
         """Stop watching, and reading once everything that the kernel has handed over has been taken. Nothing
@@ -117,9 +118,7 @@ class Probes:
         time.sleep(_LAST_PROGRAM_SECONDS)
         self._loaded.poll(0)
         if self._failure is not None:
-            raise SlimtraceError(
-                f"cannot read the trace: {self._failure!r}", "please report this", Exit.INTERNAL
-            ) from self._failure
+            raise unreadable(self._failure) from self._failure
 
     def lost(self) -> int:
         """Records that could not be handed over, and programs that the kernel left out because another process

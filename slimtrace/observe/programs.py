@@ -181,8 +181,8 @@ class Loaded:
         """A map, as bcc's table."""
         return self._bpf[name.encode()]
 
-    def read_with(self, take: Callable[[object, int, int], None]) -> None:
-        """Let `take` (context, address, size) have each record that `poll` finds."""
+    def read_with(self, take: Callable[[object, int, int], int]) -> None:
+        """Let `take` (context, address, size) have each record that `poll` finds; it returns 0."""
         self._bpf[b"records"].open_ring_buffer(take)
 
     def poll(self, milliseconds: int) -> None:

@@ -3,8 +3,7 @@
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -13,25 +12,20 @@ from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
 from slimtrace.facts.events import (
-    Abi,
-    CallSet,
     Doubt,
     Exec,
-    FileUse,
     Listen,
     Mount,
-    Origin,
-    Phase,
     Socket,
     Trace,
     process,
 )
 from slimtrace.facts.image import Image
-from slimtrace.facts.paths import join, parent
+from slimtrace.facts.paths import join
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.runs import Run
 from slimtrace.observe import calls, rings
-from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes, waiting
+from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes, waiting, with_waiting
 from slimtrace.observe.callers import Callers
 from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
 from slimtrace.observe.namespace import own_directory
@@ -40,9 +34,9 @@ from slimtrace.observe.plan import Plan, Until
 from slimtrace.observe.probes import Probes
 from slimtrace.observe.programs import Rings
 from slimtrace.observe.run import Drive, enter_pressed
+from slimtrace.observe.uses import Uses
 from slimtrace.reason.report import Probe
 
-NEWEST = 10
 MAX_FACTS = 250_000  # files used and programs run; a find over a whole 1 GB image tells some 60,000
 LOOK_SECONDS = 0.1  # between two looks at what runs in a cgroup
 MOUNTS_OF = 64  # processes whose mounts are looked at: those of one container have the same
@@ -85,7 +79,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._uses: list[FileUse] = []
+        self._uses = Uses()
         self._execs: list[Exec] = []
         self._listens: list[Listen] = []
         self._sockets: list[Socket] = []
@@ -98,9 +92,7 @@ class Recorder:
         self._armed = 0
         self._first = 0
         self._run = 0  # the recording's number
-        self._seen: set[str] = set()
-        self._newest: deque[str] = deque(maxlen=NEWEST)
-        self._told = News()
+        self._told = News(self._bound)
         self._calls = calls.uses()
         self._probes: Probes | None = None
 
@@ -118,18 +110,17 @@ class Recorder:
 
     def take(self, raw: bytes) -> None:
         """One record from the kernel (the reading thread)."""
-        record = wire.decode(raw, self._calls, self._run, self._programs)
+        kind, pid = wire.head(raw)
+        if kind == wire.RECORD_FILE:
+            self._keep(raw, process(self._run, pid))
+            return
+        record = wire.decode(raw, self._calls, self._run)
         with self._lock:
             self._events += 1
             if self._is_too_much(record):
                 self._dropped += 1
                 return
             match record:
-                case FileUse():
-                    self._uses.append(record)
-                    self._news(record.resolved or record.asked)
-                    if record.call == "bind" and not record.error:
-                        self._told.bound.add(parent(join(record.base, record.asked)))
                 case Exec():
                     self._execs.append(record)
                     self._parents.setdefault(record.pid, record.parent)
@@ -154,30 +145,44 @@ class Recorder:
                 case wire.CgroupArmed():
                     self._armed += 1
 
+    def _keep(self, raw: bytes, pid: int) -> None:
+        with self._lock:
+            self._events += 1
+            if self._is_full():
+                self._dropped += 1
+            elif self._uses.keep(raw, self._run, self._programs.get(pid, "")):
+                self._told.touch()
+
+    def _is_full(self) -> bool:
+        return len(self._uses) + len(self._execs) + len(self._sockets) >= MAX_FACTS
+
     def _is_too_much(self, record: wire.Record | None) -> bool:
         """Whether a hostile container has told so much that keeping this too could cost the host its memory.
         What steers the recording (ports, the end) is always heard."""
-        if isinstance(record, FileUse | Exec | Socket):
-            return len(self._uses) + len(self._execs) + len(self._sockets) >= MAX_FACTS
+        if isinstance(record, Exec | Socket):
+            return self._is_full()
         return isinstance(record, wire.Fork) and len(self._parents) >= MAX_FACTS
 
     def _news(self, path: str) -> None:
-        if path not in self._seen:
-            self._seen.add(path)
-            self._newest.append(path)
+        if self._uses.see(path):
             self._told.touch()
+
+    def _bound(self) -> set[str]:
+        with self._lock:
+            return self._uses.bound()
 
     def tally(self) -> Tally:
         """How far it has come."""
         with self._lock:
+            self._uses.take_apart()
             return Tally(
                 events=self._events,
                 lost=self._probes.lost() if self._probes else 0,
-                files=len(self._seen),
+                files=len(self._uses.seen),
                 calls=self._probes.program_calls() if self._probes else 0,
                 processes=len(self._parents),
                 ports=tuple(sorted({listen.port for listen in self._listens})),
-                newest=tuple(self._newest),
+                newest=tuple(self._uses.newest),
             )
 
     def record(
@@ -268,7 +273,7 @@ class Recorder:
                     self._parents[process(self._run, pid)] = parent
                     self._news(fact.binary)
                 else:
-                    self._uses.append(replace(fact, pid=process(self._run, pid)))
+                    self._uses.add(replace(fact, pid=process(self._run, pid)))
                     self._news(fact.resolved)
 
     def _trace(self, mounts: Iterable[Mount], told: Iterable[Doubt], own: tuple[int, ...]) -> Trace:
@@ -285,9 +290,9 @@ class Recorder:
             text = f"it did more than {MAX_FACTS} different things: {self._dropped} of them were not kept"
             doubts.append(Doubt("flood", text))
         call_sets = probes.call_sets()
-        doubts += doubtful_rings(call_sets, probes.way.rings is not Rings.UNSEEN, probes.unnamed_operations())
+        doubts += rings.doubts(call_sets, probes.way.rings is not Rings.UNSEEN, probes.unnamed_operations())
         return Trace(
-            uses=tuple(self._uses),
+            uses=self._uses.all(),
             execs=tuple(self._execs),
             listens=tuple(self._listens),
             calls=call_sets,
@@ -300,41 +305,6 @@ class Recorder:
             own_execs=own,
             arguments=probes.arguments(),
             first_calls=self._callers.first_calls(probes.firsts(), self._run, self._held, self._parents),
-        )
-
-
-def with_waiting(
-    sets: Iterable[CallSet],
-    unfinished: Mapping[int, frozenset[tuple[Abi, int]]],
-    standing: Callable[[int], tuple[Phase, Origin] | None],
-) -> tuple[CallSet, ...]:
-    """`sets`, and in them the calls that processes were still in at the end: a server that waited in one all
-    the time has made it, though it never came back."""
-    found = {(one.phase, one.origin, one.abi): one for one in sets}
-    for pid, numbers in unfinished.items():
-        if (known := standing(pid)) is None:
-            continue
-        for abi, number in numbers:
-            one = found.get((*known, abi), CallSet(*known, abi=abi))
-            name = calls.names(abi).get(number)
-            more = replace(one, calls=tuple(sorted({*one.calls, name}))) if name else one
-            found[*known, abi] = more
-    return tuple(found.values())
-
-
-RING_CALLS = frozenset(("io_uring_setup", "io_uring_enter"))
-
-
-def doubtful_rings(sets: Iterable[CallSet], seen: bool, unnamed: frozenset[str]) -> Iterator[Doubt]:
-    """What the program may have reached through io_uring without our knowing it: with `seen` requests are told
-    by their operation, and only some of these cannot be named."""
-    program = [one for one in sets if one.phase is Phase.APP]
-    if not seen and any(RING_CALLS & set(one.calls) for one in program):
-        yield Doubt("io-uring", "the program uses io_uring, of which this kernel does not tell")
-    used = {name for one in program if one.abi is Abi.RING for name in one.calls}
-    for name in sorted(name for name in used if name in unnamed or name not in rings.NAMES):
-        yield Doubt(
-            "io-uring", f"the program asked io_uring for {name}: what file it reached is not seen", name
         )
 
 

@@ -4,10 +4,10 @@ A request is no system call: it is seen when it is submitted (bpf/rings.c), with
 names in it. The structures are io_uring's own (io_uring/*.c) and known by BTF alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from slimtrace.facts.events import Use
+from slimtrace.facts.events import Abi, CallSet, Doubt, Phase, Use
 
 # enum io_uring_op, include/uapi/linux/io_uring.h; the operations keep their numbers
 NAMES = (
@@ -50,6 +50,7 @@ NAMED: Mapping[str, Names] = {
 }
 # What reaches for a file and cannot be named here: a socket's path.
 UNNAMED = frozenset(("connect", "bind", "sendmsg", "sendmsg_zc", "send_zc"))
+CALLS = frozenset(("io_uring_setup", "io_uring_enter"))  # the system calls
 MEMBERS = tuple(
     member
     for names in NAMED.values()
@@ -66,3 +67,16 @@ def name_of(number: int) -> str:
 def number_of(name: str) -> int:
     """The number of an operation. Raises ValueError for a name that is none."""
     return NAMES.index(name)
+
+
+def doubts(sets: Iterable[CallSet], seen: bool, unnamed: frozenset[str]) -> Iterator[Doubt]:
+    """What the program may have reached through io_uring without our knowing it: with `seen` requests are told
+    by their operation, and only some of these cannot be named."""
+    program = [one for one in sets if one.phase is Phase.APP]
+    if not seen and any(CALLS & set(one.calls) for one in program):
+        yield Doubt("io-uring", "the program uses io_uring, of which this kernel does not tell")
+    used = {name for one in program if one.abi is Abi.RING for name in one.calls}
+    for name in sorted(name for name in used if name in unnamed or name not in NAMES):
+        yield Doubt(
+            "io-uring", f"the program asked io_uring for {name}: what file it reached is not seen", name
+        )

@@ -247,7 +247,7 @@ class Drive:
         """Those that a container beside it does not see by sharing its volumes: tmpfs, and where it has bound
         UNIX sockets."""
         volumes = self._engine.mounts(self._container)
-        found = {aside.real(self._pid, path) for path in (*self._plan.launch.tmpfs, *self._news.bound)}
+        found = {aside.real(self._pid, path) for path in (*self._plan.launch.tmpfs, *self._news.bound())}
         return {path for path in found if not any(below(path, volume) for volume in volumes)}
 
     def _commanded(self, option: str, command: str, asked: Asked) -> None:

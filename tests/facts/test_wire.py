@@ -268,7 +268,7 @@ def test_the_recordings_number_goes_into_every_process() -> None:
 
 
 def test_what_a_process_executed_is_told_with_its_uses() -> None:
-    found = wire.decode(path_record(FILE, **PLAIN), NAMES, 3, {process(3, 1009): "/bin/sh"})
+    found = wire.decode(path_record(FILE, **PLAIN), NAMES, 3, "/bin/sh")
     assert isinstance(found, FileUse)
     assert found.program == "/bin/sh"
 

@@ -144,7 +144,8 @@ class Seen:
 
     def take(self, raw: bytes) -> None:
         """One record."""
-        record = wire.decode(raw, calls.uses(), programs=self.programs)
+        _, pid = wire.head(raw)
+        record = wire.decode(raw, calls.uses(), program=self.programs.get(pid, ""))
         self.events += 1
         self.last = time.monotonic()
         self.first = self.first or self.last
