@@ -19,14 +19,14 @@ demo: ## set the machine up and slim the sample Python web image
 	@$(IMAGES) python
 	@$(SUDO) $(VENV)/bin/slimtrace build slimtrace-test/python:1
 
-# PYTEST passes arguments on: make test PYTEST="-k select -x"
+# PYTEST passes arguments on: make test PYTEST="-k select -x"; -n0 runs one test after the other
 ENVIRONMENT := SLIMTRACE_REQUIRE="$(SLIMTRACE_REQUIRE)" SLIMTRACE_VM_KERNELS="$(SLIMTRACE_VM_KERNELS)" \
 	SLIMTRACE_ENGINES="$(SLIMTRACE_ENGINES)"
 test: ## set the machine up and run the whole test suite
 	@$(PROVISION) --test
 	@$(DOCKER)
 	@$(IMAGES)
-	@$(SUDO) env $(ENVIRONMENT) $(VENV)/bin/pytest $(PYTEST)
+	@$(SUDO) env $(ENVIRONMENT) $(VENV)/bin/pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: ## run the linters and the type checker
 	@$(PROVISION) --test

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from builds import Build, Program
 from containers import docker, exists
+from remains import abandoned
 
 from slimtrace import store
 from slimtrace.errors import Exit
@@ -125,7 +126,7 @@ def test_without_repair_it_is_refused_and_the_name_stays_where_it_was(
     assert f"still missing after 0 rounds: {PAGE}" in done.stderr
     assert docker("images", "--quiet", "--no-trunc", slim) == before
     assert not (tmp_path / "artifacts").exists()
-    assert not exists("slimtrace-candidate")
+    assert abandoned() == []
 
 
 def test_what_a_rule_leaves_out_is_not_brought_back_by_a_trial(

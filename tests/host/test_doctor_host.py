@@ -28,8 +28,16 @@ def kernel_config() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def states() -> dict[str, tuple[str, str]]:
-    results = doctor.examine(try_program, no_engine)
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where its temporary files lie."""
+    return tmp_path_factory.mktemp("doctor")
+
+
+@pytest.fixture(scope="module")
+def states(place: Path) -> dict[str, tuple[str, str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(place))
+        results = doctor.examine(try_program, no_engine)
     return {result.feature.id: (result.state, result.detail) for result in results}
 
 
@@ -58,6 +66,7 @@ def test_what_the_kernel_was_built_without_is_told(states: dict[str, tuple[str, 
 
 
 @pytest.mark.requires("root")
-def test_nothing_is_left_behind(states: dict[str, tuple[str, str]]) -> None:
-    assert not list(Path(tempfile.gettempdir()).glob("slimtrace-doctor-*"))
-    assert "slimtrace-doctor" not in Path("/proc/self/mountinfo").read_text()
+def test_nothing_is_left_behind(states: dict[str, tuple[str, str]], place: Path) -> None:
+    assert states
+    assert not list(place.iterdir())
+    assert str(place) not in Path("/proc/self/mountinfo").read_text()
