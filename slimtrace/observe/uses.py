@@ -17,8 +17,8 @@ NEWEST = 10
 
 
 class Uses:
-    """The uses of files of one recording, in the order in which they were told, and for the live view the paths
-    that were `seen`, the `newest` apart. For one thread at a time."""
+    """The uses of files of one recording, those of the kernel's records in the order in which they were told, and
+    for the live view the paths that were `seen`, the `newest` apart. For one thread at a time."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -51,22 +51,23 @@ class Uses:
         self.newest.append(path)
         return True
 
-    def take_apart(self) -> None:
-        """See those that were kept since the last time. Raises SlimtraceError (INTERNAL) on a record that this
-        version cannot read."""
-        while self._whole:
-            raw, run, program = self._whole.popleft()
+    def take_apart(self, most: int) -> None:
+        """See the next of those that were kept. Raises SlimtraceError (INTERNAL) on a record that this version
+        cannot read."""
+        for _ in range(min(most, len(self._whole))):
+            raw, run, program = self._whole[0]  # stays if it cannot be read: whoever asks next is to know
             try:
                 use = wire.decode(raw, self._calls, run, program)
             except (error, ValueError) as problem:
                 raise unreadable(problem) from problem
+            self._whole.popleft()
             assert isinstance(use, FileUse)
             self._apart.append(use)
             self.see(use.resolved or use.asked)
 
     def all(self) -> tuple[FileUse, ...]:
         """Every one. Raises SlimtraceError as `take_apart` does."""
-        self.take_apart()
+        self.take_apart(len(self._whole))
         return tuple(self._apart)
 
     def bound(self) -> set[str]:

@@ -58,7 +58,9 @@ def test_the_newest_are_few() -> None:
     for number in range(NEWEST + 7):
         uses.keep(file_record(b"/%d" % number), 3, "")
     assert not uses.newest
-    uses.take_apart()
+    uses.take_apart(7)
+    assert list(uses.newest) == [f"/{number}" for number in range(7)]
+    uses.take_apart(1000)
     assert list(uses.newest) == [f"/{number}" for number in range(7, NEWEST + 7)]
 
 
@@ -74,9 +76,10 @@ def test_where_sockets_were_bound() -> None:
 def test_what_cannot_be_read_is_an_error(raw: bytes) -> None:
     recorder = Recorder()
     recorder.take(raw)
-    with pytest.raises(SlimtraceError, match="cannot read the trace") as caught:
-        recorder.tally()
-    assert caught.value.exit_code is Exit.INTERNAL
+    for ask in (recorder.tally, recorder.tally, recorder._uses.all):
+        with pytest.raises(SlimtraceError, match="cannot read the trace") as caught:
+            ask()
+        assert caught.value.exit_code is Exit.INTERNAL
 
 
 def test_a_use_is_its_program_s_whatever_the_process_executes_later() -> None:
