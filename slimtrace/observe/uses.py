@@ -17,8 +17,8 @@ NEWEST = 10
 
 
 class Uses:
-    """The uses of files of one recording, the kernel's records in the order in which they came, and for the live
-    view the paths that were `seen`, the `newest` apart. For one thread at a time."""
+    """The uses of files of one recording, in the order in which the kernel told them, and for the live view the
+    paths that were `seen`, the `newest` apart. For one thread at a time."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
