@@ -189,6 +189,20 @@ def test_commands_of_the_users(engine: Engine, image: Image) -> None:
     assert [probe.ok for probe in outcome.probes] == [True] * 6
 
 
+def test_commands_wait_for_what_listens_to_be_quiet(engine: Engine, image: Image) -> None:
+    exposed = replace(image, config={**image.config, "ExposedPorts": {"8017/tcp": {}}})
+    ready = "test -e /proc/$SLIMTRACE_PID/root/recovered"
+    record(engine, exposed, "serve", "recovers", "0.0.0.0,8017", host_execs=(ready,), http_probe=False)
+
+
+def test_at_the_time_that_the_user_gave_commands_are_run_whatever_listens(engine: Engine, image: Image) -> None:
+    exposed = replace(image, config={**image.config, "ExposedPorts": {"8017/tcp": {}, "8039/tcp": {}}})
+    ports = 'test "$SLIMTRACE_PORTS" = 8017'
+    plan = {"until": Until("seconds", 1.7), "host_execs": (ports,), "http_probe": False}
+    outcome, _, _ = record(engine, exposed, "serve", "http", "0.0.0.0,8017", **plan)
+    assert [(answer.target, answer.ok) for answer in outcome.run.answers] == [(f"host: {ports}", True)]
+
+
 @pytest.mark.parametrize("option", ["execs", "host_execs"])
 def test_a_command_that_fails(engine: Engine, image: Image, option: str) -> None:
     commands = {"execs": ("/bin/leaf",), "host_execs": ("exit 5",)}

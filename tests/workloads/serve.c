@@ -2,6 +2,7 @@
  *
  *   http      200, and opens /tree/plain for it
  *   late      the same, but listens only after 0.4 s
+ *   recovers  the same, but looks for 17 more files in 1.7 s before it makes /recovered and answers
  *   busy      503 twice, then 200
  *   silent    accepts and says nothing
  *   strange   says what is no HTTP
@@ -63,6 +64,18 @@ static void end(int which)
 	_exit(0);
 }
 
+static void recover(void)
+{
+	char name[32];
+
+	for (int number = 0; number < 17; number++) {
+		snprintf(name, sizeof(name), "/lost/%d", number);
+		open(name, O_RDONLY);
+		usleep(100000);
+	}
+	MUST(close(creat("/recovered", 0600)));
+}
+
 int main(int argc, char **argv)
 {
 	struct pollfd handles[MOST];
@@ -74,6 +87,8 @@ int main(int argc, char **argv)
 		usleep(400000);
 	for (int at = 2; at < argc && count < MOST; at++)
 		handles[count++] = (struct pollfd){.fd = listening(argv[at]), .events = POLLIN};
+	if (argc > 1 && !strcmp(argv[1], "recovers"))
+		recover();
 	while (poll(handles, count, -1) > 0)
 		for (int at = 0; at < count; at++)
 			if (handles[at].revents)
