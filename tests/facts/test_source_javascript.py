@@ -103,7 +103,7 @@ def test_a_name_may_be_no_utf_8() -> None:
     assert [mention.name for mention in mentions(io.BytesIO(b"require('\xff')"))] == ["\udcff"]
 
 
-SIZE = 1 << 17
+SIZE = 1 << 15
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_time_grows_with_the_text_alone(piece: str) -> None:
     text = (piece * (SIZE // len(piece)) + "require").encode()
     begun = time.process_time()
     found = mentions(io.BytesIO(text))
-    assert time.process_time() - begun < 20
+    assert time.process_time() - begun < 20  # what grows faster takes minutes
     assert len(found) <= MAX_MENTIONS
 
 
