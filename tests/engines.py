@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -121,12 +120,11 @@ def containerd_store(folder: Path) -> Iterator[Beside]:
 def podman(folder: Path) -> Iterator[Beside]:
     """podman's service for docker's API."""
     (folder / "containers.conf").write_text(CONTAINERS_CONF.format(folder=folder))
-    runroot = tempfile.mkdtemp(prefix="slimtrace-podman-")  # podman takes 50 characters at most
+    runroot = folder.parent / "r"  # podman takes 50 characters at most
     command = ["podman", f"--root={folder}/root", f"--runroot={runroot}", f"--tmpdir={folder}/tmp"]
     command += ["--storage-driver=overlay", "system", "service", "--time=0", f"unix://{folder}/podman.sock"]
     command = ["env", f"CONTAINERS_CONF={folder}/containers.conf", *command]
     ours = [path for path in (cgroup_mount() / "libpod_parent", *map(Path, PODMANS)) if not path.exists()]
-    ours.append(Path(runroot))
     try:
         with running(folder, folder / "podman.sock", cgroup2(command)) as engine:
             yield engine

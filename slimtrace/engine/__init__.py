@@ -44,6 +44,7 @@ class Engine(Containers):
         try:
             with signals.deferred():
                 self._remove_all(lambda name: name == owner.current())
+                self._forget_tried()
         except SlimtraceError:
             if error is None:  # the first failure is the one to tell
                 raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from slimtrace import owner, signals
 from slimtrace.engine.errors import speaking
@@ -15,22 +16,34 @@ CANDIDATE = "slimtrace-candidate"
 class Names(Images):
     """What an Engine does with the names of images."""
 
+    def __init__(self, quick: Any, patient: Any) -> None:
+        super().__init__(quick, patient)
+        self._tried: list[str] = []  # names of images that are only tried, until they are gone
+
     @contextmanager
     def candidates(self) -> Iterator[Callable[[], str]]:
         """A maker of names for images that are only tried. At the end of the block the names go, and with them
-        the images that have got no other."""
+        the images that have got no other; at the Engine's end, when its containers are gone too, those that a
+        container still had."""
         given: list[str] = []
 
         def name() -> str:
             given.append(f"{CANDIDATE}:{owner.current().replace(':', '-')}-{len(given)}")
+            self._tried.append(given[-1])
             return given[-1]
 
         try:
             yield name
         finally:
-            with signals.deferred(), suppress(SlimtraceError):  # the first failure is the one to tell
-                for each in given:
-                    self.remove_image(each)
+            with signals.deferred():
+                self._forget_tried()
+
+    def _forget_tried(self) -> None:
+        """Remove the names of images that were only tried, but for those that the engine does not let go."""
+        for name in tuple(self._tried):
+            with suppress(SlimtraceError):  # the first failure is the one to tell
+                self.remove_image(name)
+                self._tried.remove(name)
 
     @contextmanager
     def keeping(self, reference: str) -> Iterator[None]:

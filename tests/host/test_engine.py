@@ -214,6 +214,22 @@ def test_leaving_removes_what_was_created_also_on_an_error(tag: str) -> None:
     assert made not in of(owner.current())
 
 
+def test_an_image_that_was_only_tried_goes_with_the_container_that_a_signal_left(tmp_path: Path) -> None:
+    """As create() loses a container's id to a signal: the Engine's end alone knows of it."""
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with Engine.connect() as engine:
+        with engine.candidates() as name:
+            tried = name()
+            subprocess.run(
+                ["docker", "import", "--change", "CMD /x", str(tmp_path / "empty.tar"), tried], check=True
+            )
+            engine.create(tried)
+        assert engine.image_id(tried) is not None
+    with Engine.connect() as engine:
+        assert engine.image_id(tried) is None
+
+
 HANG = f"""
 import sys, time
 from slimtrace.engine import Engine
