@@ -51,7 +51,6 @@ def format_of(name: str) -> str:
     return "<" + "".join(letter for _, letter in fields(name))
 
 
-_BEGINNING = Struct("<II")
 _HEADER = Struct(format_of("record"))
 _PATH = Struct(format_of("path_record"))
 _FORK = Struct(format_of("fork_record"))
@@ -137,7 +136,7 @@ def walked(raw: bytes) -> str:
 
 def head(raw: bytes) -> tuple[int, int]:
     """A record's type and the host's pid of its process. Raises struct.error on a record cut short."""
-    kind, pid = _BEGINNING.unpack_from(raw)
+    kind, pid, *_ = _HEADER.unpack_from(raw)
     return kind, pid
 
 

@@ -191,7 +191,7 @@ def test_commands_of_the_users(engine: Engine, image: Image) -> None:
 
 def test_commands_wait_for_what_listens_to_be_quiet(engine: Engine, image: Image) -> None:
     exposed = replace(image, config={**image.config, "ExposedPorts": {"8017/tcp": {}}})
-    ready = "test -e /proc/$SLIMTRACE_PID/root/recovered"
+    ready = "test -e /proc/$SLIMTRACE_PID/cwd/recovered"
     record(engine, exposed, "serve", "recovers", "0.0.0.0,8017", host_execs=(ready,), http_probe=False)
 
 
