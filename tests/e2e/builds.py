@@ -32,3 +32,9 @@ class Build:
     @property
     def kept(self) -> set[str]:
         return {file["path"] for file in self.report["files"]}
+
+
+def slim_of(tag: str) -> str:
+    """The name that a slim image is given by default."""
+    repository, _, version = tag.rpartition(":")
+    return f"{repository}.slim:{version}"

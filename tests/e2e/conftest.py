@@ -2,11 +2,12 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from builds import PROGRAM, Build, Done, Program
+from builds import PROGRAM, Build, Done, Program, slim_of
 from containers import docker, exists
 
 
@@ -80,3 +81,25 @@ def built(build: Callable[..., Build]) -> Callable[[str], Build]:
         return done[name]
 
     return once
+
+
+@pytest.fixture
+def own(image: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """own("jq") is an image of that content with an id of its own: nobody else makes containers of it.
+
+    What is made of it has its label, slimtrace.e2e=TAG.
+    """
+    made: list[str] = []
+
+    def copy(name: str) -> str:
+        tag = f"slimtrace-e2e/own-{name}:{time.time_ns()}"
+        recipe = f"FROM {image(name)}\nLABEL slimtrace.e2e={tag}\n"
+        subprocess.run(
+            ["docker", "build", "--tag", tag, "-"], input=recipe.encode(), check=True, capture_output=True
+        )
+        made.append(tag)
+        return tag
+
+    yield copy
+    there = [tag for made_of in made for tag in (made_of, slim_of(made_of)) if exists(tag)]
+    docker("rmi", "--force", *there)

@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from builds import PROGRAM, Build, Program
+from builds import PROGRAM, Build, Program, slim_of
 from containers import address, docker, eventually, exists, inspect, page, redis, running
 from terminal import Terminal
 
@@ -27,30 +27,6 @@ ARTIFACTS = {
 def written(folder: Path) -> set[str]:
     """The files of the artifacts; the SELinux policy, which is called after the image, by its ending."""
     return {".cil" if path.suffix == ".cil" else path.name for path in folder.iterdir()}
-
-
-@pytest.fixture
-def own(image: Images) -> Iterator[Callable[[str], str]]:
-    """own("jq") is an image of that content with an id of its own: nobody else makes containers of it."""
-    made: list[str] = []
-
-    def copy(name: str) -> str:
-        tag = f"slimtrace-e2e/own-{name}:{time.time_ns()}"
-        recipe = f"FROM {image(name)}\nLABEL slimtrace.e2e={tag}\n"
-        subprocess.run(
-            ["docker", "build", "--tag", tag, "-"], input=recipe.encode(), check=True, capture_output=True
-        )
-        made.append(tag)
-        return tag
-
-    yield copy
-    there = [tag for made_of in made for tag in (made_of, slim_of(made_of)) if exists(tag)]
-    docker("rmi", "--force", *there)
-
-
-def slim_of(tag: str) -> str:
-    repository, _, version = tag.rpartition(":")
-    return f"{repository}.slim:{version}"
 
 
 # ------------------------------------------------------------------ what comes out, and where
