@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What it costs to start: `slimtrace --help`, the imports, and loading and attaching the BPF programs.
+"""What it costs to start: `slimtrace --help`, the imports, and loading and attaching the BPF programs, the first
+time on a kernel and later.
 
     sudo .venv/bin/python benchmarks/startup.py [--runs N]
 
@@ -30,6 +31,9 @@ IMPORTS = (
     "slimtrace.pipeline",
 )  # fmt: skip
 LOAD = "loaded = load()"
+UNKNOWN = (
+    "import os, tempfile\nplace = tempfile.TemporaryDirectory()\nos.environ['SLIMTRACE_CACHE'] = place.name"
+)
 
 
 def timed(statements: str, before: str = "") -> Callable[[], float]:
@@ -65,10 +69,15 @@ def main() -> None:
         **{f"import {name}": timed(f"import {name}") for name in IMPORTS},
     }
     if os.geteuid() == 0:
-        before = "from slimtrace.observe.programs import constants, kernel, load, import_bcc\nimport_bcc()"
+        before = (
+            "from slimtrace.observe.compiled import import_bcc\n"
+            "from slimtrace.observe.programs import constants, kernel, load\n"
+            "import_bcc()\n"
+        )
         figures |= {
             "BTF offsets": timed("constants(kernel.read_btf())", before),
-            "BPF compile, load and attach": timed(LOAD, before),
+            "BPF compile, load and attach": timed(LOAD, before + UNKNOWN),
+            "BPF load and attach, compiled before": timed(LOAD, before),
         }
     else:
         print("not root: BPF is left out", file=sys.stderr)

@@ -1,14 +1,14 @@
-"""The BPF programs: put together, compile, load, attach. The only place that knows bcc.
+"""The BPF programs: put together, load, attach. With compiled.py the only place that knows bcc.
 
 bcc is imported when programs are loaded, never before: everything that does not trace works without it.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
 import re
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from itertools import product
@@ -18,7 +18,7 @@ from typing import Any
 from slimtrace import data
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.events import Abi
-from slimtrace.observe import calls, kernel, rings, tables
+from slimtrace.observe import calls, compiled, kept, kernel, rings, tables
 from slimtrace.observe.btf import Btf
 
 # In the order in which the one translation unit is put together.
@@ -68,21 +68,6 @@ NOTED_VALUES = 4096  # of arguments, over all calls
 _PROCESSES_IN_A_ROW = 1024
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")  # where bcc looks
 _TYPED_HELPERS = ("bpf_get_current_task_btf", "bpf_task_pt_regs")
-
-_MISSING_BCC = (
-    "install the distribution's package: apt-get install python3-bpfcc (the PyPI project bcc is another)"
-)
-
-
-def import_bcc() -> Any:
-    # bcc reads this when it compiles: our header shim instead of a kernel header tree (bpf/README.md)
-    os.environ["BCC_KERNEL_SOURCE"] = str(data.folder("bpf"))
-    try:
-        import bcc
-    except ImportError as missing:
-        raise SlimtraceError(f"cannot load bcc: {missing}", _MISSING_BCC, Exit.KERNEL) from missing
-    return bcc
-
 
 # Ways to see capabilities, best first; the last is to do without, which is a doubt.
 BY_TRACEPOINT, BY_KPROBE, UNSEEN = "capabilities_tracepoint.c", "capabilities_kprobe.c", ""
@@ -167,6 +152,13 @@ def ways(btf: Btf) -> Iterator[Way]:
     return (Way(*each) for each in product(reads, with_rings, capabilities))
 
 
+def numbers(btf: Btf, way: Way) -> dict[str, int]:
+    """Everything that bpf/ is compiled with for this way. Raises SlimtraceError (KERNEL) as `constants`."""
+    ring = {} if way.rings is Rings.UNSEEN else kernel.ring_constants(btf)[1]
+    casts = kernel.cast_constants(btf) if way.reads is Reads.CAST else {}
+    return constants(btf) | ring | casts | {"TYPED": int(way.reads >= Reads.FOLLOWED)}
+
+
 class Loaded:
     """The programs in the kernel: their maps by name, the `way` in which they see, and io_uring's operations
     that reach for a file and cannot be told by its name here. They see nothing before `attach`."""
@@ -228,36 +220,18 @@ def _misses(program: int) -> int:
 
 
 def load() -> Loaded:
-    """Compile and load, in the best way that this kernel lets us, and try that it can be attached. Raises
-    SlimtraceError (KERNEL) with what the kernel or the compiler said."""
-    bcc = import_bcc()
+    """Compile (or take what was compiled before) and load, in the best way that this kernel lets us, and try
+    that it can be attached. Raises SlimtraceError (KERNEL) with what the kernel or the compiler said."""
+    bcc = compiled.import_bcc()
     btf = kernel.read_btf()
-    values = constants(btf)
     refusal = SlimtraceError("internal error: no way to load", exit_code=Exit.INTERNAL)
     with captured_stderr() as said:
         for way in ways(btf):
-            ring = {} if way.rings is Rings.UNSEEN else kernel.ring_constants(btf)[1]
-            casts = kernel.cast_constants(btf) if way.reads is Reads.CAST else {}
-            typed = int(way.reads >= Reads.FOLLOWED)
-            flags = kernel.defines(values | ring | casts | {"TYPED": typed})
-            loaded = None
             try:
-                loaded = bcc.BPF(text=source(way).encode(), cflags=[*flags, "-Wno-everything"])
-                if casts:
-                    mark_function_calls(bcc, loaded, casts["CAST_FUNCTION"])
-                if typed and "AT_TASK_MIGRATION_DISABLED" in values:
-                    way = replace(way, by_perf=_can_be_preempted(loaded))
-                _link_steps(bcc, loaded, way)
-                tables.fill_calls(loaded)
-                named = tables.fill_rings(loaded, btf) if way.rings is Rings.NAMED else set()
-                _attach_kprobes(loaded, way)
-                found = Loaded(loaded, way, (rings.UNNAMED | rings.NAMED.keys()) - named, btf)
-                found.attach()  # what loads may still not be attached
-                found.detach()
-                return found
+                return _load(bcc, btf, way)
+            except SlimtraceError:
+                raise  # the BTF lacks something, whatever the way
             except Exception as problem:
-                if loaded is not None:
-                    loaded.cleanup()
                 tail = " ".join(said().split()[-40:])
                 refusal = SlimtraceError(
                     f"cannot load the BPF programs: {problem} {tail}".rstrip(),
@@ -267,17 +241,37 @@ def load() -> Loaded:
     raise refusal
 
 
-def mark_function_calls(bcc: Any, bpf: Any, number: int) -> None:
-    """Make of each call of the helper `number` one of the kernel's function with this number in its BTF
-    (bpf/kernel.h, AS; BPF_PSEUDO_KFUNC_CALL of linux/bpf.h): in the memory where bcc itself puts the
-    descriptors of maps into the instructions."""
-    call, marked = (struct.pack("<BBHi", 0x85, source << 4, 0, number) for source in (0, 2))
-    for index in range(bcc.lib.bpf_num_functions(bpf.module)):
-        name = bcc.lib.bpf_function_name(bpf.module, index)
-        start, size = (get(bpf.module, name) for get in (bcc.lib.bpf_function_start, bcc.lib.bpf_function_size))
-        for at in range(start, start + size, 8):
-            if ctypes.string_at(at, 8) == call:
-                ctypes.memmove(at, marked, 8)
+def _load(bcc: Any, btf: Btf, way: Way) -> Loaded:
+    """In this way alone; of what was kept if that can be. Raises Exception where it cannot be done."""
+    found = numbers(btf, way)
+    text, flags = source(way), kernel.defines(found)
+    name = kept.key(text, flags, bcc.__version__)
+    if before := kept.kept(name):
+        with contextlib.suppress(Exception):  # compiled anew it is as if nothing had been kept
+            return _ready(bcc, btf, found, way, compiled.recall(bcc, before, text, flags))
+    bpf = compiled.compile_text(bcc, text, flags, found.get("CAST_FUNCTION"))
+    loaded = _ready(bcc, btf, found, way, bpf)
+    with contextlib.suppress(ValueError):
+        kept.keep(name, compiled.taken_from(bcc, bpf))
+    return loaded
+
+
+def _ready(bcc: Any, btf: Btf, found: Mapping[str, int], way: Way, bpf: Any) -> Loaded:
+    """Verified, filled and tried."""
+    try:
+        if way.reads >= Reads.FOLLOWED and "AT_TASK_MIGRATION_DISABLED" in found:
+            way = replace(way, by_perf=_can_be_preempted(bpf))
+        _link_steps(bcc, bpf, way)
+        tables.fill_calls(bpf)
+        named = tables.fill_rings(bpf, btf) if way.rings is Rings.NAMED else set()
+        _attach_kprobes(bpf, way)
+        loaded = Loaded(bpf, way, (rings.UNNAMED | rings.NAMED.keys()) - named, btf)
+        loaded.attach()  # what loads may still not be attached
+        loaded.detach()
+        return loaded
+    except BaseException:
+        bpf.cleanup()
+        raise
 
 
 def _can_be_preempted(bpf: Any) -> bool:

@@ -1,7 +1,7 @@
 """Small programs by which `slimtrace doctor` finds out what this kernel lets us do."""
 
 from slimtrace.errors import SlimtraceError
-from slimtrace.observe import kernel, programs
+from slimtrace.observe import compiled, kernel, programs
 
 _TRIES = {
     "raw_tracepoint": "int attempt(void *ctx) { return 0; }",
@@ -26,7 +26,7 @@ def try_program(kind: str, name: str) -> str:
     Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, casts,
     fentry, lsm."""
     try:
-        bcc = programs.import_bcc()
+        bcc = compiled.import_bcc()
     except SlimtraceError as missing:
         return missing.message
     if kind == "import":
@@ -46,7 +46,7 @@ def try_program(kind: str, name: str) -> str:
             bpf = bcc.BPF(text=text, cflags=kernel.defines(casts))
             try:
                 if casts:
-                    programs.mark_function_calls(bcc, bpf, casts["CAST_FUNCTION"])
+                    compiled.mark_function_calls(bcc, bpf, casts["CAST_FUNCTION"])
                 if kind == "raw_tracepoint":
                     bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=b"attempt")
                 elif kind == "kprobe":
