@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What it costs to start: `slimtrace --help`, the imports, and loading and attaching the BPF programs, the first
-time on a kernel and later.
+"""What it costs to start: `slimtrace --help`, the imports, and loading and attaching the BPF programs, for the
+first time on a kernel and later.
 
     sudo .venv/bin/python benchmarks/startup.py [--runs N]
 
