@@ -26,7 +26,7 @@ test: ## set the machine up and run the whole test suite
 	@$(PROVISION) --test
 	@$(DOCKER)
 	@$(IMAGES)
-	@$(SUDO) env $(ENVIRONMENT) $(VENV)/bin/pytest -n 2 --dist loadfile $(PYTEST)
+	@$(SUDO) env $(ENVIRONMENT) $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: ## run the linters and the type checker
 	@$(PROVISION) --test

@@ -153,6 +153,14 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"SLIMTRACE_REQUIRE names unknown features: {', '.join(sorted(unknown))}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Side by side the folders of long tests begin first, so that no worker is left alone with one at the end.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        long = ["vm", "e2e", "host"]
+        folders = {item.path: item.path.relative_to(IMAGES.parent).parts[0] for item in items}
+        items.sort(key=lambda item: [*long, folders[item.path]].index(folders[item.path]))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # Before the fixtures, which may need the same things.
