@@ -90,6 +90,7 @@ def _command(name: str) -> str:
 
 def _selinux() -> str:
     # Downloads too, what is not in the cache.
+    import debian
     import policies
 
     if reason := _command("secilc") or _command("sesearch"):
@@ -98,7 +99,18 @@ def _selinux() -> str:
         return f"no {policies.PP} (policycoreutils)"
     try:
         policies.base()
-    except policies.Unobtainable as problem:
+    except debian.Unobtainable as problem:
+        return str(problem)
+    return ""
+
+
+def _compose_schema() -> str:
+    import debian
+    import schemas
+
+    try:
+        schemas.compose()
+    except debian.Unobtainable as problem:
         return str(problem)
     return ""
 
@@ -119,6 +131,7 @@ FEATURES: dict[str, Callable[[], str]] = {
     "vagrant": lambda: _command("vagrant"),
     "apparmor-parser": lambda: _command("apparmor_parser"),
     "selinux": _selinux,
+    "compose-schema": _compose_schema,
     "vm": _vm,
     "vm-arm64": _vm_arm64,
     "tmux": lambda: _command("tmux"),

@@ -4,8 +4,10 @@ what it says when it is read back."""
 import shlex
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
+import schemas
 import yaml
 from compose_spec import PyCompose
 from hypothesis import given, settings
@@ -74,6 +76,18 @@ def test_compose() -> None:
     assert composed("x", PLAIN) == {"image": "x", "cap_drop": ["ALL"], "read_only": False}
     assert composed("x", USER)["user"] == "1000:7"
     assert composed("x", Confinement(), "$HOME/${x}.json")["security_opt"][1] == "seccomp=$$HOME/$${x}.json"
+
+
+@pytest.mark.requires("compose-schema")
+@pytest.mark.parametrize("confinement", [WEB, PLAIN, USER, Confinement()])
+@pytest.mark.parametrize("profiles", [(), ("a.json",), ("$HOME/${x}.json", "slimtrace-web")])
+def test_compose_by_the_schema(confinement: Confinement, profiles: tuple[str, ...]) -> None:
+    checker = jsonschema.Draft201909Validator(schemas.compose())
+    checker.validate(yaml.safe_load(compose("my/web:1", confinement, *profiles)))
+    # That the schema is one that can refuse.
+    wrong = yaml.safe_load(compose("my/web:1", confinement, *profiles).replace("read_only:", "read_onyl:"))
+    with pytest.raises(jsonschema.ValidationError):
+        checker.validate(wrong)
 
 
 def test_a_pod() -> None:
