@@ -12,7 +12,7 @@ from builds import PROGRAM
 from containers import docker
 
 from slimtrace.engine.names import CANDIDATE
-from slimtrace.owner import alive, identity
+from slimtrace.owner import identity
 
 LABEL = "slimtrace.run"
 
@@ -95,17 +95,8 @@ def slim_id(corner: Corner) -> str:
 
 def candidates(build: Running) -> list[str]:
     """The names of the images that it has only tried."""
-    return [name for name in _candidates() if f":{build.owner.replace(':', '-')}-" in name]
-
-
-def abandoned() -> list[str]:
-    """The names of the images that somebody has only tried who is gone."""
-    owners = {name: ":".join(name.partition(":")[2].split("-")[:2]) for name in _candidates()}
-    return [name for name, owner in owners.items() if not alive(owner)]
-
-
-def _candidates() -> list[str]:
-    return docker("images", "--format", "{{.Repository}}:{{.Tag}}", CANDIDATE).split()
+    there = docker("images", "--format", "{{.Repository}}:{{.Tag}}", CANDIDATE).split()
+    return [name for name in there if f":{build.owner.replace(':', '-')}-" in name]
 
 
 def left(corner: Corner, build: Running) -> list[str]:

@@ -2,15 +2,14 @@
 refused where that does not help."""
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builds import Build, Program
+from builds import PROGRAM, Build, Program
 from containers import docker, exists
-from remains import abandoned
+from remains import Corner, remains
 
 from slimtrace import store
 from slimtrace.errors import Exit
@@ -68,14 +67,6 @@ def recorded(
     return record
 
 
-def rebuilt(
-    capture: Capture, slimtrace: Program, tag: str, folder: Path, *options: str
-) -> subprocess.CompletedProcess[str]:
-    store.save(capture, folder / "edited")
-    words = ("--json", "--from", str(folder / "edited"), "--tag", tag, "--artifacts", str(folder / "artifacts"))
-    return slimtrace("build", *words, *options)
-
-
 PAGE, CALL = "/var/www/html/index.html", "sendfile"
 
 
@@ -91,8 +82,10 @@ def maimed(recorded: Callable[..., Capture]) -> Capture:
 def test_a_file_and_a_call_that_are_missing_are_found_and_nothing_else(
     maimed: Capture, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
-    slim = name_for_slim("maimed")
-    done = rebuilt(maimed, slimtrace, slim, tmp_path)
+    slim, artifacts = name_for_slim("maimed"), str(tmp_path / "artifacts")
+    store.save(maimed, tmp_path / "edited")
+    words = ("--json", "--from", str(tmp_path / "edited"), "--tag", slim, "--artifacts", artifacts)
+    done = slimtrace("build", *words)
     assert done.returncode == Exit.OK, done.stderr
     trial = json.loads(done.stdout)["trial"]
     assert trial["repairs"] == {
@@ -111,22 +104,18 @@ def test_a_file_and_a_call_that_are_missing_are_found_and_nothing_else(
 
 
 def test_without_repair_it_is_refused_and_the_name_stays_where_it_was(
-    maimed: Capture,
-    slimtrace: Program,
-    name_for_slim: Callable[[str], str],
-    tmp_path: Path,
-    image: Callable[[str], str],
+    maimed: Capture, name_for_slim: Callable[[str], str], tmp_path: Path, image: Callable[[str], str]
 ) -> None:
     slim = name_for_slim("maimed")
     docker("tag", image("jq"), slim)
-    before = docker("images", "--quiet", "--no-trunc", slim)
-    done = rebuilt(maimed, slimtrace, slim, tmp_path, "--rounds", "0")
-    assert done.returncode == Exit.UNVERIFIED, done.stderr
-    assert "cannot vouch for the slim image of slimtrace-test/nginx:1: " in done.stderr
-    assert f"still missing after 0 rounds: {PAGE}" in done.stderr
-    assert docker("images", "--quiet", "--no-trunc", slim) == before
-    assert not (tmp_path / "artifacts").exists()
-    assert abandoned() == []
+    corner = Corner(tmp_path, slim, docker("images", "--quiet", "--no-trunc", slim))
+    store.save(maimed, tmp_path / "edited")
+    words = ("--from", str(tmp_path / "edited"), "--tag", slim, "--artifacts", str(corner.artifacts))
+    build = corner.start([PROGRAM, "build", *words, "--rounds", "0"])
+    assert build.wait() == Exit.UNVERIFIED, build.stderr
+    assert "cannot vouch for the slim image of slimtrace-test/nginx:1: " in build.stderr
+    assert f"still missing after 0 rounds: {PAGE}" in build.stderr
+    assert remains(corner, build) == []
 
 
 def test_what_a_rule_leaves_out_is_not_brought_back_by_a_trial(
