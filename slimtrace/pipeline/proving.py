@@ -19,7 +19,7 @@ from slimtrace.pipeline.request import Bench, Request
 from slimtrace.pipeline.trying import Attempt, Trials, beside, lacking, shown, told
 from slimtrace.present.live import Screen
 from slimtrace.reason import confinement as confining
-from slimtrace.reason.diagnosis import Diagnosis, used
+from slimtrace.reason.diagnosis import Diagnosis, needed, used
 from slimtrace.reason.report import Trial
 
 LOG_SHOWN = 12  # lines of what the container said last
@@ -66,7 +66,7 @@ class Prover:
             diagnosis = self._trials.diagnose(attempt, proposal.selection, measures)
             wanted = diagnosis.repairs
             if not attempt.differences:
-                wanted = replace(wanted, writable=())  # it does without
+                wanted = needed(self._capture, wanted)
             repairs = proposal.repairs | wanted
             if attempt.differences and repairs == proposal.repairs:
                 repairs |= Repairs(paths=diagnosis.suspects)
@@ -88,7 +88,7 @@ class Prover:
         measures = measures_of(leaner, self._request)
         again = self._trials.attempt(made, measures)
         needs = self._trials.diagnose(again, leaner.selection, measures).repairs
-        if again.differences or replace(needs, writable=()) != Repairs():
+        if again.differences or needed(self._capture, needs) != Repairs():
             return proposal, image if made is image else self._make(proposal)
         return leaner, made
 

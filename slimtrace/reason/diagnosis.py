@@ -83,6 +83,18 @@ def used(capture: Capture, repairs: Repairs, traces: Iterable[Trace]) -> Repairs
     )
 
 
+def needed(capture: Capture, repairs: Repairs) -> Repairs:
+    """Of `repairs` what is wanted although the trial came out well. A place to write in is not, nor what the
+    fat run was denied too: the program does without."""
+    granted, denied = _verdicts(capture.trace)
+    did_without = denied - granted
+    return replace(
+        repairs,
+        writable=(),
+        capabilities=tuple(name for name in repairs.capabilities if name not in did_without),
+    )
+
+
 def _failed(capture: Capture, trace: Trace, errors: Set[int]) -> Iterator[tuple[FileUse, Resolution]]:
     """What the container itself asked for in vain with one of these errors, and where that leads in the fat
     image."""
@@ -131,13 +143,16 @@ def _listed(capture: Capture, selection: Selection, trace: Trace) -> Iterator[st
 
 def _denied(trace: Trace, confinement: Confinement) -> tuple[str, ...]:
     """What the program was denied, and Docker would have given to it."""
-    found = {
-        name
-        for group in trace.capabilities
-        if group.phase is Phase.APP and group.origin is Origin.CONTAINER
-        for name in group.denied
-    }
-    return tuple(sorted((found & set(GIVEN)) - set(confinement.cap_add)))
+    _, denied = _verdicts(trace)
+    return tuple(sorted((denied & set(GIVEN)) - set(confinement.cap_add)))
+
+
+def _verdicts(trace: Trace) -> tuple[set[str], set[str]]:
+    """The capabilities that the program was granted, and denied, at least once."""
+    own = [
+        group for group in trace.capabilities if group.phase is Phase.APP and group.origin is Origin.CONTAINER
+    ]
+    return {name for group in own for name in group.granted}, {name for group in own for name in group.denied}
 
 
 def _unwritable(capture: Capture, trace: Trace) -> Iterator[str]:

@@ -166,6 +166,32 @@ def test_a_container_that_works_unconfined_only_is_told_as_such(
     assert "no-new-privileges" not in (tmp_path / "out" / "docker-run.txt").read_text()
 
 
+@pytest.fixture(scope="module")
+def humble(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image whose program becomes nobody, and then asks for a file that is root's alone."""
+    image("base")
+    folder = tmp_path_factory.mktemp("humble")
+    (folder / "Dockerfile").write_text(
+        "FROM slimtrace-test/base:bookworm\n"
+        'CMD ["setpriv", "--reuid", "65534", "--clear-groups", "sh", "-c", "cat /etc/shadow || echo without"]\n'
+    )
+    name = "slimtrace-e2e/humble:1"
+    docker("build", "--quiet", "--tag", name, str(folder))
+    yield name
+    docker("rmi", name)
+
+
+def test_what_the_fat_image_was_denied_too_is_not_given_to_the_slim_one(
+    humble: str, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+) -> None:
+    words = ("build", "--json", "--tag", name_for_slim("humble"), "--artifacts", str(tmp_path / "out"))
+    done = slimtrace(*words, humble)
+    assert done.returncode == Exit.OK, done.stderr
+    report = json.loads(done.stdout)
+    assert report["confinement"]["cap_add"] == ["setgid", "setpcap", "setuid"]
+    assert (report["trial"]["attempts"], report["trial"]["rounds"]) == (1, 0)
+
+
 # The verbs
 
 

@@ -8,7 +8,7 @@ from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.events import CallSet, CapabilitySet, Exec, FileUse, Mount, Origin, Phase, Trace, Use
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.reason import seccomp
-from slimtrace.reason.diagnosis import diagnose, used
+from slimtrace.reason.diagnosis import diagnose, needed, used
 from slimtrace.reason.rules import Rules
 
 from .trees import capture
@@ -105,6 +105,24 @@ def test_capabilities_that_docker_gives_and_we_did_not() -> None:
     trace = Trace(capabilities=(asked, replace(asked, origin=Origin.EXEC, denied=("kill",))))
     found = diagnose(FAT, KEPT, Rules(), trace, Confinement(cap_add=("setuid",))).repairs
     assert found.capabilities == ("chown",)
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [
+        (CapabilitySet(Phase.APP, Origin.CONTAINER, (), ("chown", "kill")), ("setuid",)),
+        # Of two processes the fat image's one was granted it, and the slim one's is not given it.
+        (CapabilitySet(Phase.APP, Origin.CONTAINER, ("chown",), ("chown",)), ("chown", "setuid")),
+        (CapabilitySet(Phase.APP, Origin.EXEC, (), ("chown",)), ("chown", "setuid")),
+        (CapabilitySet(Phase.FILTERED, Origin.CONTAINER, (), ("chown",)), ("chown", "setuid")),
+    ],
+)
+def test_a_program_that_comes_out_well_does_without_what_the_fat_run_was_denied(
+    before: CapabilitySet, wanted: tuple[str, ...]
+) -> None:
+    repairs = Repairs(calls=("splice",), capabilities=("chown", "setuid"), writable=("/app",))
+    fat = replace(FAT, trace=Trace(capabilities=(before,)))
+    assert needed(fat, repairs) == Repairs(calls=("splice",), capabilities=wanted)
 
 
 def test_calls_that_the_profile_refused_and_docker_allows() -> None:
