@@ -89,8 +89,8 @@ def recall(bcc: Any, compiled: Compiled, text: str, flags: Sequence[str]) -> Any
 
         def load_func(name: bytes, kind: int, *_: object) -> Any:
             if name not in bpf.funcs:
-                text = code[name]
-                program = prepare(kind, name, text, len(text), _LICENSE, version, 0, None, 0)
+                own = code[name]
+                program = prepare(kind, name, own, len(own), _LICENSE, version, 0, None, 0)
                 if program < 0:
                     raise OSError(ctypes.get_errno(), f"cannot load {name.decode()}")
                 bpf.funcs[name] = bcc.BPF.Function(bpf, name, program)

@@ -134,23 +134,27 @@ def test_what_a_rule_leaves_out_is_not_brought_back_by_a_trial(
 
 
 @pytest.fixture(scope="module")
-def stubborn(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image whose program refuses to work where it cannot gain privileges."""
-    image("base")
-    folder = tmp_path_factory.mktemp("stubborn")
-    (folder / "Dockerfile").write_text(
-        "FROM slimtrace-test/base:bookworm\n"
-        'CMD ["sh", "-c", "grep -q NoNewPrivs:.0 /proc/self/status || exit 7"]\n'
-    )
-    name = "slimtrace-e2e/stubborn:1"
-    docker("build", "--quiet", "--tag", name, str(folder))
-    yield name
-    docker("rmi", name)
+def of_base(
+    image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., str]]:
+    """of_base("stubborn", "sh", "-c", …) is an image of that name whose program is this one."""
+    made: list[str] = []
+
+    def make(name: str, *command: str) -> str:
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "Dockerfile").write_text(f"FROM {image('base')}\nCMD {json.dumps(command)}\n")
+        docker("build", "--quiet", "--tag", f"slimtrace-e2e/{name}:1", str(folder))
+        made.append(f"slimtrace-e2e/{name}:1")
+        return made[-1]
+
+    yield make
+    docker("rmi", *made)
 
 
 def test_a_container_that_works_unconfined_only_is_told_as_such(
-    stubborn: str, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+    of_base: Callable[..., str], slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
+    stubborn = of_base("stubborn", "sh", "-c", "grep -q NoNewPrivs:.0 /proc/self/status || exit 7")
     slim = name_for_slim("stubborn")
     words = ("build", "--json", "--tag", slim, "--artifacts", str(tmp_path / "out"))
     done = slimtrace(*words, stubborn)
@@ -166,24 +170,12 @@ def test_a_container_that_works_unconfined_only_is_told_as_such(
     assert "no-new-privileges" not in (tmp_path / "out" / "docker-run.txt").read_text()
 
 
-@pytest.fixture(scope="module")
-def humble(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image whose program becomes nobody, and then asks for a file that is root's alone."""
-    image("base")
-    folder = tmp_path_factory.mktemp("humble")
-    (folder / "Dockerfile").write_text(
-        "FROM slimtrace-test/base:bookworm\n"
-        'CMD ["setpriv", "--reuid", "65534", "--clear-groups", "sh", "-c", "cat /etc/shadow || echo without"]\n'
-    )
-    name = "slimtrace-e2e/humble:1"
-    docker("build", "--quiet", "--tag", name, str(folder))
-    yield name
-    docker("rmi", name)
-
-
 def test_what_the_fat_image_was_denied_too_is_not_given_to_the_slim_one(
-    humble: str, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+    of_base: Callable[..., str], slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
+    # It becomes nobody, and then asks for a file that is root's alone.
+    nobody = ("setpriv", "--reuid", "65534", "--clear-groups")
+    humble = of_base("humble", *nobody, "sh", "-c", "cat /etc/shadow || echo without")
     words = ("build", "--json", "--tag", name_for_slim("humble"), "--artifacts", str(tmp_path / "out"))
     done = slimtrace(*words, humble)
     assert done.returncode == Exit.OK, done.stderr

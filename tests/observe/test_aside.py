@@ -33,20 +33,20 @@ def test_it_is_launched_as_an_exec_would_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "expected"),
+    ("own", "linked"),
     [
-        ((), {}),
-        (("/run/app",), {"run/app": "/proc/1/root/run/app"}),
-        (("/run/app", "/run", "/run/app/x"), {"run": "/proc/1/root/run"}),
-        (("/run", "/running"), {"run": "/proc/1/root/run", "running": "/proc/1/root/running"}),
-        (("/", "/tmp/"), {"tmp": "/proc/1/root/tmp"}),
-        (("/a\nb\udcff",), {"a\nb\udcff": "/proc/1/root/a\nb\udcff"}),
+        ((), ()),
+        (("/run/app",), ("/run/app",)),
+        (("/run/app", "/run", "/run/app/x"), ("/run",)),
+        (("/run", "/running"), ("/run", "/running")),
+        (("/", "/tmp/"), ("/tmp",)),
+        (("/a\nb\udcff",), ("/a\nb\udcff",)),
     ],
 )
-def test_links(own: tuple[str, ...], expected: dict[str, str]) -> None:
+def test_links(own: tuple[str, ...], linked: tuple[str, ...]) -> None:
     with tarfile.open(fileobj=BytesIO(links(own))) as archive:
         found = {member.name: member.linkname for member in archive if member.issym()}
-    assert found == expected
+    assert found == {path.removeprefix("/"): "/proc/1/root" + path for path in linked}
 
 
 @pytest.fixture
