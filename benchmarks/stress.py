@@ -21,7 +21,7 @@ from machine import Container, Recording, compiled, describe, end_tidily
 from slimtrace import store
 from slimtrace.engine import Engine
 from slimtrace.facts.events import Trace, Use
-from slimtrace.observe.plan import Plan
+from slimtrace.observe.container.plan import Plan
 from slimtrace.observe.recorder import Recorder
 
 BASE = "slimtrace-test/base:bookworm"

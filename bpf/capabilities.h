@@ -1,5 +1,5 @@
 /* Which capabilities are asked for, and with what verdict, as bytes by phase and origin. Two ways in, of which
- * slimtrace/observe/programs.py takes the one that this kernel has: capabilities_tracepoint.c (Linux 6.14, commit
+ * slimtrace/observe/kernel/programs.py takes the one that this kernel has: capabilities_tracepoint.c (Linux 6.14, commit
  * d48da4d5ed7b), capabilities_kprobe.c. */
 
 #define CAPABILITIES 64

@@ -1,6 +1,6 @@
 /* Reading the kernel's structures without its headers.
  *
- * Every AT_* constant is an offset in bytes that slimtrace/observe/kernel.py took from the running kernel's BTF
+ * Every AT_* constant is an offset in bytes that slimtrace/observe/kernel/running_kernel.py took from the running kernel's BTF
  * and handed in with -D, so one text serves every kernel. Nothing here knows a kernel version. */
 #ifndef SLIMTRACE_KERNEL_H
 #define SLIMTRACE_KERNEL_H
@@ -18,7 +18,7 @@ typedef u64 kernel_ptr;
 /* The same by a plain load, where the verifier knows what `base` points to: from the current task on, as long as
  * the pointer was not in a map meanwhile. A helper call costs some thirty times as much on processors that pay for
  * every return (speculative return stack overflow). TYPED is 0 for kernels before bpf_get_current_task_btf (5.11)
- * and bpf_task_pt_regs (5.15); slimtrace/observe/programs.py finds out by loading. Inline assembly, since bcc would
+ * and bpf_task_pt_regs (5.15); slimtrace/observe/kernel/programs.py finds out by loading. Inline assembly, since bcc would
  * make a helper call of a load that is written in C. */
 #if TYPED
 #define FOLLOW(type, base, offset)                                                      \
@@ -36,7 +36,7 @@ typedef u64 kernel_ptr;
 /* From any other kernel pointer on, LOOK is such a load where the kernel believes us what AS says that it points to:
  * bpf_rdonly_cast (6.2), a function of the kernel for which the verifier puts a move of a register. bcc knows the calls
  * of helpers only; so it is written as one of the helper with the number that the function has in the BTF, and
- * slimtrace/observe/programs.py makes of it a call of the function. IS_* are the numbers of types. As with PEEK what
+ * slimtrace/observe/kernel/programs.py makes of it a call of the function. IS_* are the numbers of types. As with PEEK what
  * cannot be read is 0. */
 #ifdef CAST_FUNCTION
 static kernel_ptr (*cast)(kernel_ptr, u64) = (void *)CAST_FUNCTION;

@@ -2,7 +2,7 @@
  * holds the kernel's copy of the name by then, and is told by that. What becomes of it is not known. */
 
 #ifdef RING_REQUEST
-BPF_ARRAY(rings, struct ring_shape, 256); /* by operation, filled from slimtrace/observe/rings.py */
+BPF_ARRAY(rings, struct ring_shape, 256); /* by operation, filled from slimtrace/observe/kernel/io_uring.py */
 
 int take_ring_name(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -40,7 +40,7 @@ int finish_ring(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
-/* The tracepoint has had several names and arguments; slimtrace/observe/kernel.py finds them in the BTF. */
+/* The tracepoint has had several names and arguments; slimtrace/observe/kernel/running_kernel.py finds them in the BTF. */
 int on_io_uring(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 standing = current_standing();

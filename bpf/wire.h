@@ -111,7 +111,7 @@ struct socket_record {
 	u8 address[16];
 };
 
-/* How a system call names a file; one row of the `calls` map, filled from slimtrace/observe/calls.py. Arguments
+/* How a system call names a file; one row of the `calls` map, filled from slimtrace/observe/kernel/syscalls.py. Arguments
  * are given by their position, NO_ARGUMENT for none. */
 #define NO_ARGUMENT 255
 enum act {

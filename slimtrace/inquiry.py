@@ -17,12 +17,14 @@ from slimtrace.facts.confinement import Repairs
 from slimtrace.facts.image import Image
 from slimtrace.facts.layers import Layer
 from slimtrace.facts.paths import printable
-from slimtrace.observe import layerdirs, layers
-from slimtrace.reason import dockerfile, inventory, recall, rulesfile, why
-from slimtrace.reason.difference import Difference, difference, kept_in
-from slimtrace.reason.packages import Owners, installed
-from slimtrace.reason.report import Report
-from slimtrace.reason.rules import Rules
+from slimtrace.observe.image import archive_layers, overlay_layers
+from slimtrace.reason.explain import repeat_decision, why
+from slimtrace.reason.explain.removed_files import Difference, difference, kept_in
+from slimtrace.reason.explain.report import Report
+from slimtrace.reason.image import dockerfile, inventory
+from slimtrace.reason.keep import rules_file
+from slimtrace.reason.keep.packages import Owners, installed
+from slimtrace.reason.keep.rules import Rules
 
 SCHEMA = 1  # of the answers' JSON
 
@@ -54,7 +56,7 @@ def explain(reference: str, path: str, folder: Path | None = None) -> Answer:
     report = None if recorded else read_report(folder, reference)
     capture = store.load(folder if recorded else folder / "capture")
     require_same(f"cannot explain {reference}", reference, capture.image, report, folder)
-    decision = recall.decide(capture, rules_in_force(folder), repairs_made(folder).paths)
+    decision = repeat_decision.decide(capture, rules_in_force(folder), repairs_made(folder).paths)
     account = why.explain(capture, decision, path, owner_of(capture))
     return Answer(
         account, report.slim.reference if report else "", tuple(cautions(decision, report, account.path))
@@ -94,9 +96,9 @@ def describe(
 def layers_of(engine: Engine, image: Image, progress: Callable[[int], None]) -> tuple[Layer, ...]:
     """The image's layers: from where the engine keeps them if we may read there, else as it hands them over."""
     if len(image.lower_dirs) == len(image.layers):
-        with suppress(OSError, SlimtraceError, layerdirs.Elsewhere):
-            return layerdirs.of_directories(image.lower_dirs[::-1], progress)
-    return layers.of_archive(engine.save(image.id), image.layers, progress)
+        with suppress(OSError, SlimtraceError, overlay_layers.Elsewhere):
+            return overlay_layers.of_directories(image.lower_dirs[::-1], progress)
+    return archive_layers.of_archive(engine.save(image.id), image.layers, progress)
 
 
 def diff(reference: str, folder: Path | None = None) -> Difference:
@@ -114,7 +116,7 @@ def rules_in_force(folder: Path) -> Rules:
     """The rules that the build went by whose artifacts are in `folder`; the default ones for a capture, or for
     artifacts that do not tell."""
     path = folder / "rules.toml"
-    return rulesfile.rules_from_text(_text(path), str(path)) if path.is_file() else Rules()
+    return rules_file.rules_from_text(_text(path), str(path)) if path.is_file() else Rules()
 
 
 def repairs_made(folder: Path) -> Repairs:
@@ -189,7 +191,7 @@ def require_same(cannot: str, reference: str, image: Image, report: Report | Non
     )
 
 
-def cautions(decision: recall.Decision, report: Report | None, path: str) -> Iterable[str]:
+def cautions(decision: repeat_decision.Decision, report: Report | None, path: str) -> Iterable[str]:
     """What speaks against taking the decision for the build's own: sentences."""
     if decision.unasked:
         first = decision.unasked[0]

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from slimtrace.assemble.header import BLOCK, header
-from slimtrace.assemble.losses import Losses
+from slimtrace.assemble.layer_losses import Losses
+from slimtrace.assemble.tar_header import BLOCK, header
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.facts.events import Doubt
@@ -34,7 +34,7 @@ class Readable(Protocol):
 
 
 class Source(Protocol):
-    """Where the files' content comes from (observe.rootfs.Rootfs)."""
+    """Where the files' content comes from (observe.image.rootfs.Rootfs)."""
 
     def open(self, path: str) -> Readable: ...
     def xattrs(self, path: str) -> dict[str, bytes]: ...

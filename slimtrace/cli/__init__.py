@@ -4,7 +4,7 @@ Everything heavy is imported inside the verbs, so that ``slimtrace --help`` answ
 by --help in the order in which its module is imported here.
 """
 
-from slimtrace.cli import build, proof, record, look  # isort: skip
-from slimtrace.cli.running import main
+from slimtrace.cli import build, trials, captures, queries  # isort: skip
+from slimtrace.cli.entry import main
 
-__all__ = ["build", "look", "main", "proof", "record"]
+__all__ = ["build", "captures", "main", "queries", "trials"]

@@ -9,7 +9,7 @@ from slimtrace import signals
 from slimtrace.cli import options
 from slimtrace.cli.app import app
 from slimtrace.cli.config import Configured
-from slimtrace.cli.values import action, launch, lines, measures, plan
+from slimtrace.cli.option_values import action, launch, lines, measures, plan
 from slimtrace.errors import Exit, SlimtraceError
 
 
@@ -60,14 +60,14 @@ def build(
     with signals.deferred():
         from slimtrace import pipeline
         from slimtrace.present import live, summary
-        from slimtrace.reason import rulesfile
+        from slimtrace.reason.keep import rules_file
 
     if not image and not from_:
         raise SlimtraceError("cannot build nothing", "name an image, or captures with --from", Exit.USAGE)
     launched = launch(entrypoint, cmd, env, user, workdir, volume, network)
     driven = plan(continue_after, http_probe, host_exec, exec_, ready_timeout, stop_timeout, launched)
     listed = [line for file in include_path_file or () for line in lines(file)]
-    rules = rulesfile.rules(
+    rules = rules_file.rules(
         {
             "keep": keep,
             "include-path": [*(include_path or ()), *(path for path, _ in listed)],

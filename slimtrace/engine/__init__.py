@@ -11,7 +11,7 @@ from slimtrace import owner, signals
 from slimtrace.engine.connection import PATIENT, QUICK
 from slimtrace.engine.containers import Containers
 from slimtrace.engine.errors import speaking
-from slimtrace.engine.values import LABEL, EngineInfo, ExecResult, Launch, State
+from slimtrace.engine.types import LABEL, EngineInfo, ExecResult, Launch, State
 from slimtrace.errors import SlimtraceError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimtrace.engine.errors import speaking
-from slimtrace.engine.values import EngineInfo
+from slimtrace.engine.types import EngineInfo
 
 QUICK = 60  # seconds for a request that only looks or changes state
 PATIENT = 900  # seconds without a byte for one that moves an image

@@ -8,8 +8,8 @@ from typing import Any
 from slimtrace import owner, signals
 from slimtrace.engine.connection import QUICK
 from slimtrace.engine.errors import no_image, runtime_reason, speaking
-from slimtrace.engine.names import Names
-from slimtrace.engine.values import LABEL, ExecResult, Launch, State
+from slimtrace.engine.temporary_tags import Names
+from slimtrace.engine.types import LABEL, ExecResult, Launch, State
 from slimtrace.errors import Exit, SlimtraceError
 
 OUTPUT_LIMIT = 1 << 20  # bytes kept of what an exec'd command prints, the last ones

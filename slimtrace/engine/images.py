@@ -8,7 +8,7 @@ from typing import Any
 from slimtrace import signals
 from slimtrace.engine.connection import Connection
 from slimtrace.engine.errors import check, no_image, speaking
-from slimtrace.engine.values import CHUNK, history
+from slimtrace.engine.types import CHUNK, history
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.image import Image
 

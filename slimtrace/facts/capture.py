@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from slimtrace.facts.elf import Elf
 from slimtrace.facts.events import Trace
+from slimtrace.facts.formats.elf import Elf
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.packages import Format, Manifest
@@ -43,7 +43,7 @@ class Contents(Protocol):
         ...
 
     def file_capabilities(self, path: str) -> str:
-        """The capabilities that executing the file gives, as facts.filecaps writes them; "" for none."""
+        """The capabilities that executing the file gives, as text; "" for none."""
         ...
 
 

@@ -180,7 +180,7 @@ class CallArguments:
     """The values that the argument number `index` (from 0) of `call` had in one phase, origin and ABI, sorted;
     for flags that are looked at in part (clone's namespaces) with the other bits cleared. `more` says that
     there were more than MAX_VALUES. Told for the calls and arguments on which a profile depends
-    (observe/calls.py)."""
+    (observe/kernel/syscalls.py)."""
 
     call: str
     index: int

@@ -1,6 +1,6 @@
 """What came of a run as its users see it: how it was started and driven, and what it answered.
 
-Two such runs, of the fat and of the slim image, are what verifying compares (reason/compare.py).
+Two such runs, of the fat and of the slim image, are what verifying compares (reason/prove/compare.py).
 """
 
 from dataclasses import dataclass, field
@@ -23,6 +23,18 @@ class Start:
     env: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One attempt to drive the container: what was asked (`target`), and what came of it. `status` is the HTTP
+    status, 0 where none was spoken; `detail` a short sentence."""
+
+    target: str
+    ok: bool
+    status: int = 0
+    bytes: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,19 +23,26 @@ from slimtrace.facts.events import (
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import join
 from slimtrace.facts.progress import Tally
-from slimtrace.facts.runs import Run
-from slimtrace.observe import calls, rings
-from slimtrace.observe.attach import Target, cgroup_id, directories, held, processes, waiting, with_waiting
-from slimtrace.observe.callers import Callers
-from slimtrace.observe.mounts import RUNTIME_MOUNTS, joined, mounted
-from slimtrace.observe.namespace import own_directory
-from slimtrace.observe.news import News
-from slimtrace.observe.plan import Plan, Until
-from slimtrace.observe.probes import Probes
-from slimtrace.observe.programs import Rings
-from slimtrace.observe.run import Drive, enter_pressed
-from slimtrace.observe.uses import Uses
-from slimtrace.reason.report import Probe
+from slimtrace.facts.runs import Probe, Run
+from slimtrace.observe.container.attach import (
+    Target,
+    cgroup_id,
+    directories,
+    held,
+    processes,
+    waiting,
+    with_waiting,
+)
+from slimtrace.observe.container.driver import Drive, enter_pressed
+from slimtrace.observe.container.plan import Plan, Until
+from slimtrace.observe.image.mount_namespace import own_directory
+from slimtrace.observe.kernel import io_uring, syscalls
+from slimtrace.observe.kernel.file_uses import Uses
+from slimtrace.observe.kernel.first_callers import Callers
+from slimtrace.observe.kernel.live_events import News
+from slimtrace.observe.kernel.mountinfo import RUNTIME_MOUNTS, joined, mounted
+from slimtrace.observe.kernel.probes import Probes
+from slimtrace.observe.kernel.programs import Rings
 
 MAX_FACTS = 250_000  # files used and programs run; a find over a whole 1 GB image tells some 60,000
 AT_ONCE = 1000  # records that are taken apart for one look, in some 15 ms
@@ -94,7 +101,7 @@ class Recorder:
         self._first = 0
         self._run = 0  # the recording's number
         self._told = News(self._bound)
-        self._calls = calls.uses()
+        self._calls = syscalls.uses()
         self._probes: Probes | None = None
 
     def load(self) -> None:
@@ -291,7 +298,7 @@ class Recorder:
             text = f"it did more than {MAX_FACTS} different things: {self._dropped} of them were not kept"
             doubts.append(Doubt("flood", text))
         call_sets = probes.call_sets()
-        doubts += rings.doubts(call_sets, probes.way.rings is not Rings.UNSEEN, probes.unnamed_operations())
+        doubts += io_uring.doubts(call_sets, probes.way.rings is not Rings.UNSEEN, probes.unnamed_operations())
         return Trace(
             uses=self._uses.all(),
             execs=tuple(self._execs),

@@ -12,10 +12,10 @@ from slimtrace.engine import Engine, Launch
 from slimtrace.facts.confinement import Confinement
 from slimtrace.facts.image import Image
 from slimtrace.facts.runs import Run
-from slimtrace.observe import apparmor
-from slimtrace.observe.plan import Plan, Until
+from slimtrace.observe.container import apparmor_loader
+from slimtrace.observe.container.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.reason.runline import tmpfs_options
+from slimtrace.reason.confine.docker_run import tmpfs_options
 
 # A trial may take three times as long as the run of the fat image, and this many seconds: they are not alone on
 # the machine.
@@ -26,7 +26,7 @@ LONGEST_WATCH = 30.0  # seconds of a trial of a run that its user ended
 @dataclass(frozen=True, slots=True)
 class Measures:
     """What is put on the container: a `confinement`, a seccomp profile in Docker's form, an AppArmor profile's
-    text, which has the name of `apparmor.trial_name`. None and "" leave to the engine what it does by
+    text, which has the name of `apparmor_loader.trial_name`. None and "" leave to the engine what it does by
     itself."""
 
     confinement: Confinement | None = None
@@ -44,7 +44,7 @@ def launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch
             file.write_text(text)
         options.append(f"seccomp={file or text}")
     if measures.apparmor:
-        options.append(f"apparmor={apparmor.trial_name()}")
+        options.append(f"apparmor={apparmor_loader.trial_name()}")
     confinement = measures.confinement
     if confinement is None:
         return replace(base, security_opt=tuple(options))
@@ -104,7 +104,11 @@ def try_out(
     late.daemon = True
     late.start()
     try:
-        with apparmor.loaded(apparmor.trial_name(), measures.apparmor) if measures.apparmor else nullcontext():
+        with (
+            apparmor_loader.loaded(apparmor_loader.trial_name(), measures.apparmor)
+            if measures.apparmor
+            else nullcontext()
+        ):
             confined = replace(plan, launch=launch(plan.launch, measures, file))
             return recorder.record(engine, image, confined, note, stop)
     finally:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from slimtrace import signals, store
 from slimtrace.assemble import archive, artifacts
+from slimtrace.assemble.cut_files import replaced
 from slimtrace.assemble.layer import Layer, Source, file_bytes, write_layer
-from slimtrace.assemble.replaced import replaced
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
 from slimtrace.facts.selection import Selection
@@ -19,9 +19,10 @@ from slimtrace.pipeline.proving import Proof, Prover
 from slimtrace.pipeline.reporting import places, report_of
 from slimtrace.pipeline.request import Bench, Request, check, default_folder
 from slimtrace.present.live import Screen
-from slimtrace.reason import dockerfile, permissions, rulesfile
-from slimtrace.reason.imageconfig import image_config, slim_reference, tagged
-from slimtrace.reason.report import Report, kept_files, to_text
+from slimtrace.reason.explain.report import Report, kept_files, to_text
+from slimtrace.reason.image import dockerfile
+from slimtrace.reason.image.image_config import image_config, slim_reference, tagged
+from slimtrace.reason.keep import path_permissions, rules_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def assemble(
 ) -> tuple[Layer, Image]:
     """Write the layer, load it with the image's configuration under the name `tag`."""
     image = bench.image
-    tree = permissions.apply(bench.tree, request.rules.path_perms)
+    tree = path_permissions.apply(bench.tree, request.rules.path_perms)
     size, largest = file_bytes(tree, selection.kept)
     name = f"the largest file is {printable(largest.path)}: --exclude-pattern leaves it out" if largest else ""
     bench.place.need(size + (64 << 20), bench.engine.info().root_dir, name)
@@ -112,12 +113,14 @@ def assemble(
 def describe(request: Request, proposal: Proposal, tag: str) -> dict[str, bytes | str]:
     """The artifacts beside the report, by file name."""
     with signals.deferred():  # a signal in the middle of an import gets lost
-        from slimtrace.reason.sbom import sbom  # its library takes 0.1 s to load, which no other verb needs
+        from slimtrace.reason.explain.sbom import (
+            sbom,  # its library takes 0.1 s to load, which no other verb needs
+        )
 
     capture = proposal.capture
     return {
         **profiles(proposal, tag, folder_of(request, capture.image)),
-        "rules.toml": rulesfile.to_text(request.rules),
+        "rules.toml": rules_file.to_text(request.rules),
         "Dockerfile.fat": dockerfile.reverse(capture.image),
         "sbom.cdx.json": sbom(capture, tag, proposal.owners.owning(proposal.selection.kept)),
         **{f"capture/{name}": content for name, content in store.pack(capture).items()},

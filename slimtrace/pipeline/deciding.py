@@ -11,11 +11,12 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import Confinement, Repairs
 from slimtrace.facts.selection import Selection
 from slimtrace.pipeline.request import Request
-from slimtrace.reason import apparmor, composefile, growth, kubernetes, runline, seccomp, selinux
-from slimtrace.reason import confinement as confining
-from slimtrace.reason.packages import Owners, database, installed
-from slimtrace.reason.packages.database import Cut
-from slimtrace.reason.select import select
+from slimtrace.reason.confine import apparmor, compose, docker_run, kubernetes, seccomp, selinux
+from slimtrace.reason.confine import confinement as confining
+from slimtrace.reason.keep import graph_builder
+from slimtrace.reason.keep.packages import Owners, installed, trimmed_database
+from slimtrace.reason.keep.packages.trimmed_database import Cut
+from slimtrace.reason.keep.select import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,14 @@ def propose(capture: Capture, request: Request, repairs: Repairs | None = None) 
     """Decide."""
     repairs = repairs or Repairs()
     rules = request.rules
-    selection = select(growth.grow(capture, rules, repairs.paths), capture, rules)
+    selection = select(graph_builder.grow(capture, rules, repairs.paths), capture, rules)
     owners = Owners(installed(capture, selection.kept))
     return Proposal(
         capture=capture,
         repairs=repairs,
         selection=selection,
         owners=owners,
-        cuts=database.cuts(capture, selection, owners, rules),
+        cuts=trimmed_database.cuts(capture, selection, owners, rules),
         confinement=confining.confinement(capture, selection, repairs, request.without),
         seccomp=seccomp.profile(capture, repairs, request.seccomp_action),
     )
@@ -61,8 +62,8 @@ def profiles(proposal: Proposal, image: str, folder: Path) -> dict[str, str]:
         # semodule(8) calls a module by its file's name
         f"{policy}.cil": selinux.policy(policy, capture, proposal.selection, confinement),
         "confinement.json": to_text(confinement),
-        "docker-run.txt": runline.docker_run(image, confinement, where),
-        "compose.yaml": composefile.compose(image, confinement, "seccomp.json"),
+        "docker-run.txt": docker_run.docker_run(image, confinement, where),
+        "compose.yaml": compose.compose(image, confinement, "seccomp.json"),
         "kubernetes.yaml": kubernetes.kubernetes(
             image, confinement, "seccomp.json", copier=capture.image.reference
         ),

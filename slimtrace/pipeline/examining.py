@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from slimtrace.engine import Engine
 from slimtrace.facts.feature import FeatureResult
 from slimtrace.observe import doctor as examination
-from slimtrace.observe import tries
+from slimtrace.observe.kernel import feature_programs
 
 
 def doctor() -> tuple[tuple[FeatureResult, ...], bool]:
@@ -15,5 +15,5 @@ def doctor() -> tuple[tuple[FeatureResult, ...], bool]:
         with Engine.connect() as engine:
             return engine.raw_info()
 
-    results = examination.examine(tries.try_program, engine_info)
+    results = examination.examine(feature_programs.try_program, engine_info)
     return results, examination.can_build(results)

@@ -15,15 +15,17 @@ from slimtrace.facts.capture import Answers, Capture, Contents
 from slimtrace.facts.image import Image
 from slimtrace.facts.runs import Run
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.observe import apparmor, kernel, workplace
-from slimtrace.observe import attach as attachment
-from slimtrace.observe.plan import Until
+from slimtrace.observe import workplace
+from slimtrace.observe.container import apparmor_loader
+from slimtrace.observe.container import attach as attachment
+from slimtrace.observe.container.plan import Until
+from slimtrace.observe.image.rootfs import ImageContents, Rootfs
+from slimtrace.observe.kernel import running_kernel
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.observe.rootfs import ImageContents, Rootfs
 from slimtrace.pipeline.request import Bench, Request
 from slimtrace.present.live import Screen
-from slimtrace.reason import growth, permissions
 from slimtrace.reason import merge as merging
+from slimtrace.reason.keep import graph_builder, path_permissions
 
 Loading = tuple[Recorder, "Future[None]"]
 
@@ -58,7 +60,7 @@ def attach(container: str, until: Until, output: Path, screen: Screen, stop: Eve
     with signals.deferred(), ExitStack() as stack, signals.admitted():
         screen.plan("prepare", "read files", "load probes", "watch", "write")
         with screen.phase("prepare"):
-            kernel.require_root()
+            running_kernel.require_root()
             engine = stack.enter_context(Engine.connect())
             sweep(engine, screen)
             require_cgroup2(engine.info())
@@ -74,10 +76,10 @@ def watch_cgroup(path: str, until: Until, output: Path, screen: Screen, stop: Ev
     with signals.deferred(), ExitStack() as stack, signals.admitted():
         screen.plan("prepare", "load probes", "watch", "write")
         with screen.phase("prepare"):
-            kernel.require_root()
+            running_kernel.require_root()
             target = attachment.of_path(path)
         outcome = watch(target, until, stack, screen, stop)
-        image = Image(id="", reference=path, architecture=kernel.architecture())
+        image = Image(id="", reference=path, architecture=running_kernel.architecture())
         return keep(image, FileTree({"/": Entry("/", Kind.DIR, 0o755)}), outcome, Answers(), output, screen)
 
 
@@ -90,7 +92,7 @@ def merge(folders: Sequence[Path], output: Path) -> Capture:
 
 def prepare(reference: str, pull: bool, stack: ExitStack, screen: Screen) -> tuple[Engine, Image]:
     """The engine, swept, and the image. Raises SlimtraceError for what a trace cannot be made with."""
-    kernel.require_root()
+    running_kernel.require_root()
     engine = stack.enter_context(Engine.connect())
     sweep(engine, screen)
     require_cgroup2(engine.info())
@@ -105,7 +107,7 @@ def observe(request: Request, stack: ExitStack, screen: Screen, stop: Event | No
         watching = stack.enter_context(ExitStack())
         recorder, loading = start_loading(watching)
     bench = open_image(engine, image, stack, screen)
-    permissions.changes(bench.tree, request.rules.path_perms)  # a path that is not there ends it now
+    path_permissions.changes(bench.tree, request.rules.path_perms)  # a path that is not there ends it now
     with screen.phase("load probes"):
         loading.result()
     with screen.phase("run", ours=False):
@@ -120,7 +122,7 @@ def observe(request: Request, stack: ExitStack, screen: Screen, stop: Event | No
 def recall(request: Request, stack: ExitStack, screen: Screen) -> Seen:
     """What captures tell, in place of a run; only the image's files are looked at."""
     with screen.phase("prepare"):
-        kernel.require_root()
+        running_kernel.require_root()
         capture = merging.merge([store.load(folder) for folder in request.captures])
         if not capture.image.id:
             raise SlimtraceError(
@@ -139,7 +141,7 @@ def recall(request: Request, stack: ExitStack, screen: Screen) -> Seen:
         if not request.reference:
             image = replace(image, reference=capture.image.reference)
     bench = open_image(engine, image, stack, screen)
-    permissions.changes(bench.tree, request.rules.path_perms)
+    path_permissions.changes(bench.tree, request.rules.path_perms)
     return Seen(bench, Outcome(capture.trace, runs=capture.runs), capture.runs)
 
 
@@ -222,7 +224,7 @@ def keep(
     """Write a capture; what the decisions will ask of the files' content is asked now."""
     with screen.phase("write"):
         capture = Capture(image, tree, outcome.trace, contents, outcome.runs)
-        growth.grow(capture)
+        graph_builder.grow(capture)
         artifacts.write(output, store.pack(capture))
     return capture
 
@@ -230,7 +232,7 @@ def keep(
 def sweep(engine: Engine, screen: Screen) -> None:
     """Take away what a killed run has left."""
     containers, places = engine.sweep(), workplace.sweep()
-    apparmor.sweep()
+    apparmor_loader.sweep()
     if containers or places:
         screen.note(f"removed what a killed run had left: containers {containers}, work directories {places}")
 

@@ -12,7 +12,7 @@ from slimtrace.pipeline.proving import Proof, Prover
 from slimtrace.pipeline.reporting import places, report_of
 from slimtrace.pipeline.request import Request, check, default_folder
 from slimtrace.present.live import Screen
-from slimtrace.reason.report import Report, to_text
+from slimtrace.reason.explain.report import Report, to_text
 
 
 def profile(request: Request, screen: Screen) -> Report:

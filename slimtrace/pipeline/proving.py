@@ -11,16 +11,16 @@ from slimtrace.facts.events import Doubt
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
 from slimtrace.facts.runs import Difference
-from slimtrace.observe.apparmor import trial_name, unavailable
+from slimtrace.observe.container.apparmor_loader import trial_name, unavailable
 from slimtrace.observe.trial import Measures
 from slimtrace.pipeline.deciding import Proposal, apparmor_text, propose
 from slimtrace.pipeline.observing import Loading
 from slimtrace.pipeline.request import Bench, Request
 from slimtrace.pipeline.trying import Attempt, Trials, beside, lacking, shown, told
 from slimtrace.present.live import Screen
-from slimtrace.reason import confinement as confining
-from slimtrace.reason.diagnosis import Diagnosis, needed, used
-from slimtrace.reason.report import Trial
+from slimtrace.reason.confine import confinement as confining
+from slimtrace.reason.explain.report import Trial
+from slimtrace.reason.prove.diagnosis import Diagnosis, needed, used
 
 LOG_SHOWN = 12  # lines of what the container said last
 

@@ -10,8 +10,8 @@ from slimtrace.facts.paths import printable
 from slimtrace.pipeline.observing import Seen
 from slimtrace.pipeline.proving import Proof
 from slimtrace.present.live import Screen
-from slimtrace.reason import seccomp
-from slimtrace.reason.report import ImageFigures, KeptFile, Report, used_capabilities
+from slimtrace.reason.confine import seccomp
+from slimtrace.reason.explain.report import ImageFigures, KeptFile, Report, used_capabilities
 
 
 def places(folder: Path, files: Iterable[str]) -> dict[str, str]:

@@ -9,11 +9,12 @@ from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe import kernel, workplace
-from slimtrace.observe.plan import Plan
-from slimtrace.observe.rootfs import Rootfs
-from slimtrace.reason.imageconfig import Edits, is_reference
-from slimtrace.reason.rules import Rules
+from slimtrace.observe import workplace
+from slimtrace.observe.container.plan import Plan
+from slimtrace.observe.image.rootfs import Rootfs
+from slimtrace.observe.kernel import running_kernel
+from slimtrace.reason.image.image_config import Edits, is_reference
+from slimtrace.reason.keep.rules import Rules
 
 ARTIFACTS = Path("slimtrace-artifacts")
 ROUNDS = 3
@@ -58,7 +59,7 @@ class Bench:
 
 def check(request: Request) -> None:
     """Raise now what would otherwise be found wrong only at the end."""
-    kernel.require_root()
+    running_kernel.require_root()
     if request.tag and not is_reference(request.tag):
         raise SlimtraceError(
             f"cannot name the slim image {request.tag!r}: that is no image name", "--tag NAME:TAG", Exit.USAGE

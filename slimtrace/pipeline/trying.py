@@ -11,14 +11,14 @@ from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
 from slimtrace.facts.runs import Difference, Run
 from slimtrace.facts.selection import Selection
-from slimtrace.observe.plan import Plan
+from slimtrace.observe.container.plan import Plan
 from slimtrace.observe.recorder import Outcome
 from slimtrace.observe.trial import Measures, trial_plan, try_out
 from slimtrace.pipeline.observing import Loading, start_loading
 from slimtrace.pipeline.request import Bench, Request
 from slimtrace.present.live import Screen
-from slimtrace.reason.compare import compare
-from slimtrace.reason.diagnosis import Diagnosis, diagnose
+from slimtrace.reason.prove.compare import compare
+from slimtrace.reason.prove.diagnosis import Diagnosis, diagnose
 
 SHOWN = 3  # differences and missing pieces in one message
 CASES = 4  # runs of a capture that are repeated at most

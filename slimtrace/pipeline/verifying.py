@@ -11,14 +11,14 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.confinement import GIVEN, Confinement
 from slimtrace.facts.paths import printable
 from slimtrace.facts.selection import Reason, Selection, Why
-from slimtrace.observe.rootfs import Rootfs
+from slimtrace.observe.image.rootfs import Rootfs
 from slimtrace.observe.trial import Measures
 from slimtrace.pipeline.observing import observe, start_loading
 from slimtrace.pipeline.proving import beyond
 from slimtrace.pipeline.request import Request, default_folder
 from slimtrace.pipeline.trying import Trials, lacking
 from slimtrace.present.live import Screen
-from slimtrace.reason.report import Comparison
+from slimtrace.reason.explain.report import Comparison
 
 LIMIT = 1 << 22  # bytes of a profile
 

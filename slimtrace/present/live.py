@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self, TextIO
 from slimtrace.facts.paths import printable
 from slimtrace.facts.progress import Tally
 from slimtrace.present.page import many, seconds, size, write_line
-from slimtrace.reason.report import PhaseTime
+from slimtrace.reason.explain.report import PhaseTime
 
 if TYPE_CHECKING:
     from slimtrace.present.frame import Drawing

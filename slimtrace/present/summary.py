@@ -12,10 +12,11 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Abi, Doubt, Phase, Trace
 from slimtrace.facts.feature import FeatureResult, missing
 from slimtrace.facts.paths import printable
+from slimtrace.facts.runs import Probe
 from slimtrace.present.page import Row, Section, Tone, many, row, seconds, size, write, write_line
-from slimtrace.present.proven import confined, tried
-from slimtrace.reason.report import Probe, Report
-from slimtrace.reason.runline import options
+from slimtrace.present.verify import confined, tried
+from slimtrace.reason.confine.docker_run import options
+from slimtrace.reason.explain.report import Report
 
 SUBJECTS_SHOWN = 3  # of one kind of doubt
 PROBES_SHOWN = 10

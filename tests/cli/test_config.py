@@ -13,11 +13,11 @@ from slimtrace import pipeline, settings
 from slimtrace.cli.app import app
 from slimtrace.cli.build import build
 from slimtrace.errors import SlimtraceError
-from slimtrace.observe.plan import Until
+from slimtrace.observe.container.plan import Until
 from slimtrace.pipeline import Request
-from slimtrace.reason.permissions import Permissions
-from slimtrace.reason.rules import Keep, Rules
-from slimtrace.reason.rulesfile import to_text
+from slimtrace.reason.keep.path_permissions import Permissions
+from slimtrace.reason.keep.rules import Keep, Rules
+from slimtrace.reason.keep.rules_file import to_text
 from slimtrace.settings import Form
 
 PAGE = Path(__file__).parents[2] / "docs" / "rules.md"

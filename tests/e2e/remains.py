@@ -11,7 +11,7 @@ from pathlib import Path
 from builds import PROGRAM
 from containers import docker
 
-from slimtrace.engine.names import CANDIDATE
+from slimtrace.engine.temporary_tags import CANDIDATE
 from slimtrace.owner import identity
 
 LABEL = "slimtrace.run"

@@ -17,10 +17,10 @@ from test_postgres import ask as query
 
 from slimtrace import store
 from slimtrace.facts.confinement import Confinement
-from slimtrace.reason.confinement import confinement
-from slimtrace.reason.kubernetes import kubernetes
-from slimtrace.reason.recall import decide
-from slimtrace.reason.runline import docker_run, options
+from slimtrace.reason.confine.confinement import confinement
+from slimtrace.reason.confine.docker_run import docker_run, options
+from slimtrace.reason.confine.kubernetes import kubernetes
+from slimtrace.reason.explain.repeat_decision import decide
 
 KILLED = 137
 MARGIN = 5.0  # seconds that a confined container may take longer to stop

@@ -15,9 +15,9 @@ from terminal import Terminal
 
 from slimtrace import store
 from slimtrace.assemble.layer import file_bytes
-from slimtrace.reason import growth
-from slimtrace.reason.rules import Keep, PackageDb, Rules
-from slimtrace.reason.select import select
+from slimtrace.reason.keep import graph_builder
+from slimtrace.reason.keep.rules import Keep, PackageDb, Rules
+from slimtrace.reason.keep.select import select
 
 # Bytes of the slim image that mint 1.41.8 makes of images built like these: the table in README.md.
 PEER = {
@@ -114,7 +114,7 @@ def test_what_was_used_is_no_larger_than_the_peers(sample: Build, name: str) -> 
     """The peer keeps what it saw; what the code in use names, it does not keep."""
     capture = store.load(sample.artifacts / "capture")
     rules = Rules(keep=Keep.EXACT, package_db=PackageDb.NONE)
-    kept = select(growth.grow(capture, rules), capture, rules).kept
+    kept = select(graph_builder.grow(capture, rules), capture, rules).kept
     assert file_bytes(capture.tree, kept)[0] <= PEER[name]
 
 

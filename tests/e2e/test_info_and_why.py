@@ -17,8 +17,8 @@ from slimtrace import store
 from slimtrace.errors import Exit
 from slimtrace.facts.paths import printable
 from slimtrace.inquiry import rules_in_force
-from slimtrace.reason.recall import decide
-from slimtrace.reason.report import kept_files
+from slimtrace.reason.explain.repeat_decision import decide
+from slimtrace.reason.explain.report import kept_files
 
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 

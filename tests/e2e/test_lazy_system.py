@@ -7,8 +7,8 @@ from builds import Build
 from containers import Page, address, eventually, inspect, page, running
 
 from slimtrace import store
-from slimtrace.reason import growth
-from slimtrace.reason.rules import Keep, Rules
+from slimtrace.reason.keep import graph_builder
+from slimtrace.reason.keep.rules import Keep, Rules
 
 PORT = 8080
 
@@ -87,8 +87,8 @@ def test_the_untouched_page_is_as_in_the_fat_image(name: str, fat: str, slim: st
 def test_its_files_are_kept_on_demand_and_not_with_exact(lazy: Build, name: str) -> None:
     seen = store.load(lazy.artifacts / "capture")
     assert LATE[name] <= lazy.kept
-    assert LATE[name] <= set(growth.grow(seen).paths())
-    assert not LATE[name] & set(growth.grow(seen, Rules(keep=Keep.EXACT)).paths())
+    assert LATE[name] <= set(graph_builder.grow(seen).paths())
+    assert not LATE[name] & set(graph_builder.grow(seen, Rules(keep=Keep.EXACT)).paths())
 
 
 def test_nothing_is_doubtful(lazy: Build) -> None:

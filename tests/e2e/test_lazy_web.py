@@ -9,8 +9,8 @@ from builds import Build
 from containers import Page, address, eventually, page, running
 
 from slimtrace import store
-from slimtrace.reason import growth
-from slimtrace.reason.rules import Keep, Rules
+from slimtrace.reason.keep import graph_builder
+from slimtrace.reason.keep.rules import Keep, Rules
 
 
 @dataclass(frozen=True)
@@ -118,5 +118,5 @@ def test_what_no_code_names_is_not_kept(built: Callable[[str], Build]) -> None:
 def test_it_is_kept_for_what_the_code_names_alone(sample: Build, name: str) -> None:
     needs = set(SAMPLES[name].needs)
     capture = store.load(sample.artifacts / "capture")
-    assert needs <= set(growth.grow(capture).paths())
-    assert needs.isdisjoint(growth.grow(capture, Rules(keep=Keep.EXACT)).paths())
+    assert needs <= set(graph_builder.grow(capture).paths())
+    assert needs.isdisjoint(graph_builder.grow(capture, Rules(keep=Keep.EXACT)).paths())

@@ -16,13 +16,13 @@ import engines
 import pytest
 from builds import Program
 from containers import docker
-from observe.saved_images import image as image_of
-from observe.saved_images import layer
+from observe.image.saved_images import image as image_of
+from observe.image.saved_images import layer
 
 from slimtrace.engine import Engine
-from slimtrace.engine.names import KEPT
+from slimtrace.engine.temporary_tags import KEPT
 from slimtrace.facts.tree import Kind
-from slimtrace.observe.saved import Saved
+from slimtrace.observe.image.saved_archive import Saved
 
 KINDS = {"vfs": engines.vfs, "containerd-store": engines.containerd_store, "podman": engines.podman}
 STORAGE = {"vfs": "vfs", "containerd-store": "overlayfs", "podman": "overlay"}

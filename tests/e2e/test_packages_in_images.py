@@ -15,10 +15,10 @@ from containers import ENGINES, Entry, docker, entries
 
 from slimtrace import store
 from slimtrace.facts.paths import printable
-from slimtrace.reason import growth
-from slimtrace.reason.packages import Owners, installed
-from slimtrace.reason.sbom import sbom as sbom_of
-from slimtrace.reason.select import select
+from slimtrace.reason.explain.sbom import sbom as sbom_of
+from slimtrace.reason.keep import graph_builder
+from slimtrace.reason.keep.packages import Owners, installed
+from slimtrace.reason.keep.select import select
 
 SYMLINK = b"2"  # tarfile.SYMTYPE
 ADMIN = "/var/lib/dpkg"
@@ -113,7 +113,7 @@ def test_dpkg_reads_the_database_in_the_slim_image(
 def test_a_stored_capture_gives_the_same_without_the_image(built: Callable[[str], Build]) -> None:
     done = built("python")
     capture = store.load(done.artifacts / "capture")
-    chosen = select(growth.grow(capture), capture)
+    chosen = select(graph_builder.grow(capture), capture)
     assert set(map(printable, chosen.kept)) == done.kept
     used = Owners(installed(capture, chosen.kept)).owning(chosen.kept)
     assert sbom_of(capture, done.slim, used) == (done.artifacts / "sbom.cdx.json").read_text()

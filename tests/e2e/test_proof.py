@@ -16,7 +16,7 @@ from slimtrace.errors import Exit
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import MEASURES
 from slimtrace.facts.events import Trace
-from slimtrace.observe.apparmor import unavailable
+from slimtrace.observe.container.apparmor_loader import unavailable
 
 ALL = [measure for measure in MEASURES if measure != "apparmor" or not unavailable()]
 IMAGES = ("jq", "nginx", "redis", "python", "node", "ruby", "java", "php", "postgres")

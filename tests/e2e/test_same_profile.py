@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import Program
 
 from slimtrace import store
-from slimtrace.reason import seccomp
+from slimtrace.reason.confine import seccomp
 
 TIMES = 20
 

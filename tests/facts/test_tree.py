@@ -108,7 +108,7 @@ TARGETS = st.builds(
 @given(st.lists(st.tuples(PLACES, st.none() | st.just("") | TARGETS), max_size=8), TARGETS)
 def test_resolve_agrees_with_the_kernel(tmp_path: Path, made: list[tuple[str, str | None]], asked: str) -> None:
     """The same tree on disk, walked by openat2 with RESOLVE_IN_ROOT, leads to the same place."""
-    from slimtrace.observe.rootfs import Rootfs
+    from slimtrace.observe.image.rootfs import Rootfs
 
     root = tmp_path / f"t{len(list(tmp_path.iterdir()))}"
     root.mkdir()

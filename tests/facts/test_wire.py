@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slimtrace import data
 from slimtrace.facts import wire
 from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process
-from slimtrace.observe.calls import Act
+from slimtrace.observe.kernel.syscalls import Act
 
 HEADER = data.folder("bpf") / "wire.h"
 NAMES = {

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from slimtrace.facts import wire
-from slimtrace.observe import attach, calls
-from slimtrace.observe.probes import Probes
+from slimtrace.observe.container import attach
+from slimtrace.observe.kernel import syscalls
+from slimtrace.observe.kernel.probes import Probes
 
 pytestmark = pytest.mark.requires("bpf")
 
@@ -47,7 +48,7 @@ def test_the_containers_cgroup_is_told_from_its_monitors() -> None:
     armed: list[int] = []
 
     def take(raw: bytes) -> None:
-        record = wire.decode(raw, calls.uses())
+        record = wire.decode(raw, syscalls.uses())
         if isinstance(record, wire.CgroupArmed):
             armed.append(record.id)
 

@@ -26,9 +26,9 @@ from slimtrace.facts.capture import Answers, Capture
 from slimtrace.facts.events import FileUse, Trace, Use
 from slimtrace.facts.image import Image
 from slimtrace.facts.selection import Reason, Selection, Why
-from slimtrace.observe.rootfs import Rootfs
+from slimtrace.observe.image.rootfs import Rootfs
 from slimtrace.observe.workplace import Workplace
-from slimtrace.reason.imageconfig import image_config
+from slimtrace.reason.image.image_config import image_config
 
 pytestmark = pytest.mark.requires("docker", "root")
 FAT, SLIM = "slimtrace-copy-test/fat:1", "slimtrace-copy-test/slim:1"

@@ -11,7 +11,7 @@ import pytest
 
 from slimtrace.errors import SlimtraceError
 from slimtrace.observe import doctor
-from slimtrace.observe.tries import try_program
+from slimtrace.observe.kernel.feature_programs import try_program
 
 
 def no_engine() -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 
 from slimtrace import owner
 from slimtrace.engine import LABEL, Engine, Launch
-from slimtrace.engine.values import history
+from slimtrace.engine.types import history
 from slimtrace.errors import Exit, SlimtraceError
 
 pytestmark = pytest.mark.requires("docker", "root")

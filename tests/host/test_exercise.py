@@ -15,8 +15,8 @@ from slimtrace.engine import ExecResult
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.events import Listen
 from slimtrace.facts.runs import BODY_KEPT
-from slimtrace.observe import commands, exercise, web
-from slimtrace.observe.asked import Asked
+from slimtrace.observe.container import exercise, http_probe, user_commands
+from slimtrace.observe.container.exchange import Asked
 
 pytestmark = pytest.mark.requires("root")  # setns(2)
 
@@ -78,8 +78,8 @@ def slams(connection: socket.socket, _: int) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "VISIT_SECONDS", 0.5)
-    monkeypatch.setattr(web, "PAUSE", 0.01)
+    monkeypatch.setattr(http_probe, "VISIT_SECONDS", 0.5)
+    monkeypatch.setattr(http_probe, "PAUSE", 0.01)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_get(answer: Answer, ok: bool, status: int, size: int, detail: str) -> N
 
 
 def test_a_body_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "BODY_LIMIT", 10_007)
+    monkeypatch.setattr(http_probe, "BODY_LIMIT", 10_007)
     with server(http(200, body=bytes(1_000_003))) as port:
         probe = exercise.visit(HERE, Listen(port, "127.0.0.1", HERE)).probe
     assert probe.ok
@@ -179,22 +179,22 @@ def test_what_is_raised_in_the_namespace_comes_back() -> None:
 
 def test_a_command_on_the_host() -> None:
     facts = {"SLIMTRACE_PORT": "8017"}
-    answer = commands.on_host('printf %s "$SLIMTRACE_PORT"; printf e >&2', facts, 60).answer
+    answer = user_commands.on_host('printf %s "$SLIMTRACE_PORT"; printf e >&2', facts, 60).answer
     assert (answer.target, answer.ok) == ('host: printf %s "$SLIMTRACE_PORT"; printf e >&2', True)
     assert (answer.status, answer.size, answer.body, answer.detail) == (0, 5, "8017e", "")
 
 
 def test_a_command_on_the_host_that_fails() -> None:
-    asked = commands.on_host("echo why; exit 7", {}, 60)
+    asked = user_commands.on_host("echo why; exit 7", {}, 60)
     assert (asked.answer.ok, asked.answer.status, asked.answer.body) == (False, 7, "why\n")
     with pytest.raises(SlimtraceError, match=r"--host-exec .* ended with 7") as raised:
-        commands.must_succeed("--host-exec", "echo why; exit 7", asked)
+        user_commands.must_succeed("--host-exec", "echo why; exit 7", asked)
     assert (raised.value.exit_code, raised.value.hint) == (Exit.EXERCISE_FAILED, "it said: why")
 
 
 def test_a_command_on_the_host_that_does_not_end() -> None:
     with pytest.raises(SlimtraceError, match="cannot wait longer for --host-exec") as raised:
-        commands.on_host("sleep 19", {}, 0.3)
+        user_commands.on_host("sleep 19", {}, 0.3)
     assert raised.value.exit_code is Exit.EXERCISE_FAILED
 
 
@@ -212,20 +212,20 @@ class Container:
 
 def test_a_command_in_the_container() -> None:
     engine = Container(0)
-    asked, pid = commands.in_container(engine, "c", "sh -c 'echo \"a b\"'", 60)  # type: ignore[arg-type]
+    asked, pid = user_commands.in_container(engine, "c", "sh -c 'echo \"a b\"'", 60)  # type: ignore[arg-type]
     assert engine.ran == ["c", "sh", "-c", 'echo "a b"']
     assert (asked.answer.ok, asked.answer.size, asked.answer.body, pid) == (True, 4, "said", 1009)
 
 
 def test_a_command_in_the_container_that_fails() -> None:
-    asked, _ = commands.in_container(Container(3), "c", "x", 60)  # type: ignore[arg-type]
+    asked, _ = user_commands.in_container(Container(3), "c", "x", 60)  # type: ignore[arg-type]
     with pytest.raises(SlimtraceError, match="--exec 'x' ended with 3") as raised:
-        commands.must_succeed("--exec", "x", asked)
+        user_commands.must_succeed("--exec", "x", asked)
     assert (raised.value.exit_code, raised.value.hint) == (Exit.EXERCISE_FAILED, "it said: said")
 
 
 def test_the_health_check_is_named_alike_in_every_run() -> None:
-    asked = commands.health(Container(1), "c", ("check", "172.17.0.2"), 60)  # type: ignore[arg-type]
+    asked = user_commands.health(Container(1), "c", ("check", "172.17.0.2"), 60)  # type: ignore[arg-type]
     assert (asked.answer.target, asked.answer.ok, asked.answer.status) == ("healthcheck", False, 1)
     assert asked.probe.target == "healthcheck: check 172.17.0.2"
 
@@ -278,7 +278,7 @@ def test_a_body_that_is_not_what_it_says_is_kept_as_it_came() -> None:
 
 
 def test_a_body_that_unpacks_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "BODY_LIMIT", 100_003)
+    monkeypatch.setattr(http_probe, "BODY_LIMIT", 100_003)
     bomb = gzip.compress(bytes(5_000_011))
     answer = asked(Pages(bomb, heads="Content-Encoding: gzip\r\n")).answer
     assert (answer.ok, answer.size, len(answer.body)) == (True, 100_003, BODY_KEPT)

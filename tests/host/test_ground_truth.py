@@ -18,7 +18,7 @@ from workloads.harness import Seen, watching
 from slimtrace.engine import Engine, Launch
 from slimtrace.facts.events import Use
 from slimtrace.facts.paths import decode
-from slimtrace.observe.calls import NONE, SHAPES, Act
+from slimtrace.observe.kernel.syscalls import NONE, SHAPES, Act
 
 pytestmark = pytest.mark.requires("bpf", "docker", "strace", "images")
 

@@ -8,9 +8,9 @@ import pytest
 
 from slimtrace.engine import Engine
 from slimtrace.inquiry import layers_of
-from slimtrace.observe.layerdirs import of_directories
-from slimtrace.observe.layers import of_archive
-from slimtrace.reason.inventory import Inventory, take
+from slimtrace.observe.image.archive_layers import of_archive
+from slimtrace.observe.image.overlay_layers import of_directories
+from slimtrace.reason.image.inventory import Inventory, take
 
 pytestmark = pytest.mark.requires("docker", "images", "root")
 

@@ -22,8 +22,8 @@ from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.observe.rootfs import Rootfs
-from slimtrace.reason.imageconfig import image_config
+from slimtrace.observe.image.rootfs import Rootfs
+from slimtrace.reason.image.image_config import image_config
 
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service+ep
 TAG = "slimtrace-layer-test:1"

@@ -12,10 +12,10 @@ import pytest
 from workloads.harness import packed
 
 from slimtrace.facts.events import Origin, Phase, Use
-from slimtrace.observe import attach
-from slimtrace.observe.plan import Until
+from slimtrace.observe.container import attach
+from slimtrace.observe.container.plan import Until
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.reason.seccomp.margin import MARGIN
+from slimtrace.reason.confine.seccomp.margin import MARGIN
 
 pytestmark = pytest.mark.requires("bpf", "cc", "docker")
 
@@ -134,7 +134,7 @@ def test_a_container_is_seen_from_its_start(runtime: str, root: Path, cgroup: Pa
 def test_an_empty_program_shows_what_an_exec_calls_behind_the_filter(
     runtime: str, root: Path, cgroup: Path
 ) -> None:
-    """As observe/footprint.py has it executed: the same as for a program that runs."""
+    """As observe/container/exec_footprint.py has it executed: the same as for a program that runs."""
     (root / "mark").touch(mode=0o755)
     found = []
     for program, codes in (("/mark", (1, 126, 255)), ("/bin/leaf", (5,))):

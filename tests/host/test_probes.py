@@ -14,8 +14,8 @@ from workloads.harness import Seen, trace, until, watching
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use
-from slimtrace.observe import programs, tries
-from slimtrace.observe.probes import Probes
+from slimtrace.observe.kernel import feature_programs, programs
+from slimtrace.observe.kernel.probes import Probes
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
 
@@ -657,5 +657,5 @@ def test_a_container_id_too_short_is_refused() -> None:
     ],
 )
 def test_trying_a_program(kind: str, name: str, works: bool, capfd: pytest.CaptureFixture[str]) -> None:
-    assert (tries.try_program(kind, name) == "") is works
+    assert (feature_programs.try_program(kind, name) == "") is works
     assert capfd.readouterr().err == ""

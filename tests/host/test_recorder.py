@@ -18,11 +18,13 @@ from slimtrace.facts.events import FileUse, Origin, Phase, Use, process
 from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe import attach, programs, recorder, web
-from slimtrace.observe.plan import Plan, Until
+from slimtrace.observe import recorder
+from slimtrace.observe.container import attach, http_probe
+from slimtrace.observe.container.plan import Plan, Until
+from slimtrace.observe.kernel import programs
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.reason.growth import grow
-from slimtrace.reason.select import select
+from slimtrace.reason.keep.graph_builder import grow
+from slimtrace.reason.keep.select import select
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
 
@@ -132,7 +134,7 @@ def test_a_server_is_asked(
 def test_a_server_that_cannot_be_asked(
     engine: Engine, image: Image, monkeypatch: pytest.MonkeyPatch, mode: str, detail: str
 ) -> None:
-    monkeypatch.setattr(web, "VISIT_SECONDS", 0.7)
+    monkeypatch.setattr(http_probe, "VISIT_SECONDS", 0.7)
     outcome, _, _ = record(engine, image, "serve", mode, "0.0.0.0,8017", ready_seconds=10)
     (probe,) = outcome.probes
     assert (probe.ok, probe.status, detail in probe.detail) == (False, 0, True)

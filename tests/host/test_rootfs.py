@@ -17,9 +17,9 @@ from slimtrace import owner
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.capture import TEXT_LIMIT
-from slimtrace.facts.elf import MAGIC
+from slimtrace.facts.formats.elf import MAGIC
 from slimtrace.facts.tree import Kind
-from slimtrace.observe.rootfs import ImageContents, Rootfs
+from slimtrace.observe.image.rootfs import ImageContents, Rootfs
 from slimtrace.observe.workplace import Workplace, state_folder, sweep
 
 TAG = "slimtrace-rootfs-test:1"
@@ -126,7 +126,7 @@ def test_dots_stay_inside(tree: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/abs", "/up/secret", "/dir/../../secret", "/fifo"])
 def test_the_same_without_openat2(tree: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimtrace.observe.beneath._OPENAT2", 100_000)
+    monkeypatch.setattr("slimtrace.observe.image.resolve_beneath._OPENAT2", 100_000)
     with Rootfs.at(tree) as files:
         assert files.open("/file").read() == b"inside"
         with pytest.raises(OSError, match=r".+"):

@@ -12,9 +12,9 @@ from slimtrace import owner
 from slimtrace.engine import Engine, Launch
 from slimtrace.facts.events import Exec, Origin
 from slimtrace.facts.runs import Answer, Run, Start
-from slimtrace.observe.plan import Plan
+from slimtrace.observe.container.plan import Plan
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.reason.compare import compare
+from slimtrace.reason.prove.compare import compare
 
 pytestmark = pytest.mark.requires("bpf", "docker", "images")
 

@@ -13,8 +13,8 @@ from slimtrace.facts.confinement import Repairs
 from slimtrace.facts.events import CallArguments, CallSet, Phase, Trace
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe.footprint import measure_exec
-from slimtrace.reason import seccomp
+from slimtrace.observe.container.exec_footprint import measure_exec
+from slimtrace.reason.confine import seccomp
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
 

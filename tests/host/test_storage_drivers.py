@@ -11,15 +11,15 @@ import engines
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from observe.saved_images import Line, image, layer
+from observe.image.saved_images import Line, image, layer
 
 from slimtrace.engine import Engine
-from slimtrace.engine.values import EngineInfo
+from slimtrace.engine.types import EngineInfo
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import FileTree, Kind
-from slimtrace.observe import lowers, namespace
-from slimtrace.observe.rootfs import Rootfs
+from slimtrace.observe.image import mount_namespace, overlay_lowerdirs
+from slimtrace.observe.image.rootfs import Rootfs
 
 pytestmark = pytest.mark.requires("root", "docker")
 
@@ -272,13 +272,13 @@ class _Fake:
 )
 def test_lower_directories_as_the_kernel_tells_them(options: bytes, dirs: tuple[str, ...]) -> None:
     line = b"66 50 0:41 / /rootfs/overlayfs/ID rw,relatime shared:3 - overlay overlay " + options
-    assert lowers.lower_dirs(line) == dirs
+    assert overlay_lowerdirs.lower_dirs(line) == dirs
 
 
 def test_no_container_no_overlay() -> None:
-    assert lowers.mounted_for("0" * 64) is None
-    assert lowers.lower_dirs(b"22 1 8:1 / / rw - ext4 /dev/sda1 rw,lowerdir=/a") == ()
-    assert lowers.lower_dirs(b"nothing") == ()
+    assert overlay_lowerdirs.mounted_for("0" * 64) is None
+    assert overlay_lowerdirs.lower_dirs(b"22 1 8:1 / / rw - ext4 /dev/sda1 rw,lowerdir=/a") == ()
+    assert overlay_lowerdirs.lower_dirs(b"nothing") == ()
 
 
 def test_an_overlay_as_another_namespace_sees_it(tmp_path: Path) -> None:
@@ -297,8 +297,8 @@ def test_an_overlay_as_another_namespace_sees_it(tmp_path: Path) -> None:
         assert other.stdout.readline() == b"ready\n"
         view = os.open(f"/proc/{other.pid}/ns/mnt", os.O_RDONLY)
         with pytest.raises(OSError, match="No such file"):
-            namespace.overlay([f"{hidden}/low"])
-        root = namespace.overlay([f"{hidden}/low"], view)
+            mount_namespace.overlay([f"{hidden}/low"])
+        root = mount_namespace.overlay([f"{hidden}/low"], view)
         assert os.listdir(root) == ["file"]
         assert str(hidden) not in Path(f"/proc/{other.pid}/mountinfo").read_text().replace(f"{hidden} ", "")
         os.close(root)

@@ -23,7 +23,7 @@ from slimtrace.facts.events import (
     Use,
 )
 from slimtrace.facts.runs import Answer, Run, Start
-from slimtrace.reason.report import SCHEMA, Report
+from slimtrace.reason.explain.report import SCHEMA, Report
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])

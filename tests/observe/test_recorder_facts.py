@@ -3,8 +3,8 @@
 import pytest
 
 from slimtrace.facts.events import Abi, CallSet, Origin, Phase
-from slimtrace.observe import rings
-from slimtrace.observe.attach import with_waiting
+from slimtrace.observe.container.attach import with_waiting
+from slimtrace.observe.kernel import io_uring
 
 APP = (Phase.APP, Origin.CONTAINER)
 
@@ -36,6 +36,6 @@ def test_a_call_that_never_came_back_was_made() -> None:
     ],
 )
 def test_what_io_uring_may_have_reached_unseen(group: CallSet, seen: bool, subjects: list[str]) -> None:
-    doubts = list(rings.doubts([group], seen, frozenset({"connect", "statx"})))
+    doubts = list(io_uring.doubts([group], seen, frozenset({"connect", "statx"})))
     assert [doubt.subject for doubt in doubts] == subjects
     assert {doubt.code for doubt in doubts} <= {"io-uring"}

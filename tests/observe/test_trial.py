@@ -9,8 +9,8 @@ import pytest
 from slimtrace.engine import Launch
 from slimtrace.facts.confinement import Confinement, Writable
 from slimtrace.facts.runs import Run
-from slimtrace.observe.apparmor import trial_name
-from slimtrace.observe.plan import Plan, Until
+from slimtrace.observe.container.apparmor_loader import trial_name
+from slimtrace.observe.container.plan import Plan, Until
 from slimtrace.observe.trial import Measures, launch, longer, trial_plan
 
 PROFILE = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}

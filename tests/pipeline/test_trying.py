@@ -9,12 +9,12 @@ from slimtrace.facts.confinement import Repairs
 from slimtrace.facts.events import CallArguments
 from slimtrace.facts.image import Image
 from slimtrace.facts.runs import Answer, Difference, Run, Start
-from slimtrace.observe.plan import Plan
+from slimtrace.observe.container.plan import Plan
 from slimtrace.pipeline.observing import unrepeated
 from slimtrace.pipeline.proving import beyond, unfit
 from slimtrace.pipeline.request import Request
 from slimtrace.pipeline.trying import Attempt, cases, lacking, shown, told
-from slimtrace.reason.diagnosis import Diagnosis
+from slimtrace.reason.prove.diagnosis import Diagnosis
 
 CAPTURED = Request("app", captures=(Path("c"),))
 SERVED = Run(

@@ -15,11 +15,11 @@ from slimtrace.facts.confinement import MEASURES, Confinement, Repairs, Writable
 from slimtrace.facts.events import Doubt, Socket, Trace
 from slimtrace.facts.feature import Feature, FeatureResult
 from slimtrace.facts.image import HistoryEntry, Image
-from slimtrace.facts.runs import Difference
+from slimtrace.facts.runs import Difference, Probe
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.present import description, proven, summary
+from slimtrace.present import info, summary, verify
 from slimtrace.present.page import seconds, size
-from slimtrace.reason.report import Comparison, ImageFigures, PhaseTime, Probe, Report, Trial
+from slimtrace.reason.explain.report import Comparison, ImageFigures, PhaseTime, Report, Trial
 
 HOSTILE = "/tmp/\x1b]0;owned\x07\x1b[2J[bold red]x[/]\u202egpj\udcff.exe"
 
@@ -183,9 +183,9 @@ def everything(out: io.StringIO) -> None:
         trial=Trial(1, 1, (HOSTILE,), Repairs((HOSTILE,), (HOSTILE,), (), (HOSTILE,), (HOSTILE,))),
     )
     summary.summary(report, out)
-    proven.profiled(report, out)
+    verify.profiled(report, out)
     found = (Difference(HOSTILE, HOSTILE, HOSTILE),)
-    proven.compared(Comparison(HOSTILE, HOSTILE, 1, found, (HOSTILE,), (HOSTILE,), found, (HOSTILE,)), out)
+    verify.compared(Comparison(HOSTILE, HOSTILE, 1, found, (HOSTILE,), (HOSTILE,), found, (HOSTILE,)), out)
     config = {
         "User": HOSTILE,
         "Cmd": [HOSTILE],
@@ -196,7 +196,7 @@ def everything(out: io.StringIO) -> None:
         "Healthcheck": {"Test": ["CMD", HOSTILE]},
     }
     image = Image(HOSTILE, HOSTILE, config=config, history=(HistoryEntry(HOSTILE, comment=HOSTILE),))
-    description.describe(image, f"FROM scratch\nRUN {HOSTILE}\n", stream=out)
+    info.describe(image, f"FROM scratch\nRUN {HOSTILE}\n", stream=out)
     feature = Feature("x", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, required=True)
     summary.doctor([FeatureResult(feature, "no", HOSTILE)], out)
     summary.error(SlimtraceError(f"cannot read {HOSTILE}", HOSTILE), out)
@@ -260,7 +260,7 @@ def test_an_image_described() -> None:
         ),
     )
     out = io.StringIO()
-    description.describe(image, "FROM scratch\nADD x /\n", stream=out)
+    info.describe(image, "FROM scratch\nADD x /\n", stream=out)
     assert out.getvalue() == textwrap.dedent(
         """\
         Image

@@ -23,16 +23,16 @@ from typing import Any
 
 from slimtrace.facts import manifests, paths, sources
 from slimtrace.facts.capture import HEAD_BYTES, Answers, Capture
-from slimtrace.facts.elf import MAGIC, Elf
 from slimtrace.facts.events import Exec, FileUse, Mount, Trace, Use
+from slimtrace.facts.formats.elf import MAGIC, Elf
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Language, Mention
 from slimtrace.facts.packages import Format, Manifest
 from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.reason import growth
-from slimtrace.reason.rules import Rules
-from slimtrace.reason.select import select
+from slimtrace.reason.keep import graph_builder
+from slimtrace.reason.keep.rules import Rules
+from slimtrace.reason.keep.select import select
 
 GLIBC = {
     "/lib": "link usr/lib",
@@ -139,7 +139,7 @@ def capture(
 
 
 def selected(seen: Capture, rules: Rules | None = None) -> Selection:
-    return select(growth.grow(seen, rules), seen, rules)
+    return select(graph_builder.grow(seen, rules), seen, rules)
 
 
 def kept(seen: Capture, rules: Rules | None = None) -> set[str]:

@@ -17,7 +17,6 @@ from slimtrace.codec import encode
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.elf import Elf
 from slimtrace.facts.events import (
     CallSet,
     Doubt,
@@ -31,6 +30,7 @@ from slimtrace.facts.events import (
     Trace,
     Use,
 )
+from slimtrace.facts.formats.elf import Elf
 from slimtrace.facts.image import HistoryEntry, Image
 from slimtrace.facts.runs import Answer, Run, Start
 from slimtrace.facts.tree import Entry, FileTree, Kind

@@ -27,7 +27,7 @@ from typing import Any
 # the checkout, before a slimtrace that is installed
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from slimtrace.observe import apparmor
+from slimtrace.observe.container import apparmor_loader
 
 SECONDS = 60.0
 SCRATCH = Path("/run/scratch")
@@ -169,11 +169,11 @@ def main() -> int:
     root = unpack(archive)
     image = json.loads(Path(config).read_text())
     run("sh", "-c", f"echo 'profile {ORPHAN} {{}}' | apparmor_parser --replace --skip-cache")
-    tell(swept=apparmor.sweep(), left=ORPHAN in apparmor.names())
-    with apparmor.loaded(name, profile) as in_force:
+    tell(swept=apparmor_loader.sweep(), left=ORPHAN in apparmor_loader.names())
+    with apparmor_loader.loaded(name, profile) as in_force:
         tell(in_force=in_force)
         tell(**attempt(root, image, capabilities, name))
-    tell(still_there=name in apparmor.names())
+    tell(still_there=name in apparmor_loader.names())
     tell(**attempt(root, image, capabilities, ""))
     tell(seconds=round(time.monotonic() - begun, 1))
     return 0

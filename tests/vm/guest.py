@@ -35,9 +35,9 @@ from workloads.harness import Seen, until
 from slimtrace import codec
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import CAPABILITIES
-from slimtrace.observe import calls, compiled, kernel, programs
-from slimtrace.observe.probes import Probes
-from slimtrace.observe.programs import Reads, Rings
+from slimtrace.observe.kernel import bcc_compiler, programs, running_kernel, syscalls
+from slimtrace.observe.kernel.probes import Probes
+from slimtrace.observe.kernel.programs import Reads, Rings
 
 SCRATCH = Path("/run/scratch")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -65,7 +65,7 @@ _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 # of linux/bpf_common.h, the verdicts of linux/seccomp.h.
 _FILTER = (
     (0x20, 0, 0, 0),  # load the call's number
-    (0x15, 0, 1, calls.number_of("clone3")),
+    (0x15, 0, 1, syscalls.number_of("clone3")),
     (0x06, 0, 0, 0x00050000 | errno.ENOSYS),
     (0x06, 0, 0, 0x7FFF0000),
 )
@@ -127,7 +127,7 @@ class Watch:
     def features(self) -> dict[str, bool]:
         """What works on some kernels only."""
         return {
-            "cap_capable": kernel.read_btf().has_tracepoint("cap_capable"),
+            "cap_capable": running_kernel.read_btf().has_tracepoint("cap_capable"),
             "capabilities": self._probes.capability_sets() is not None,
             "plain loads": self._probes.way.reads >= Reads.FOLLOWED,
             "casts": self._probes.way.reads is Reads.CAST,
@@ -186,7 +186,7 @@ def _become(case: Case, cgroup: Path, root: Path, output: int) -> None:
     # ada1986d0797)
     Path("dev/fd").symlink_to("/proc/self/fd")
     (cgroup / "cgroup.procs").write_text("0")
-    _must(_libc.syscall, calls.number_of("pivot_root"), b".", b".")
+    _must(_libc.syscall, syscalls.number_of("pivot_root"), b".", b".")
     _must(_libc.umount2, b".", _MNT_DETACH)
     os.chdir("/")
     for number in (1, 2):
@@ -245,7 +245,7 @@ def compile_once() -> None:
 
     os.environ["SLIMTRACE_CACHE"] = str(SCRATCH / "cache")
     programs.load().free()
-    compiled.compile_text = refuse
+    bcc_compiler.compile_text = refuse
 
 
 def main() -> int:

@@ -34,9 +34,9 @@ from slimtrace.facts.events import (
     Socket,
 )
 from slimtrace.facts.paths import decode
-from slimtrace.observe import calls
-from slimtrace.observe.callers import Callers
-from slimtrace.observe.probes import Probes
+from slimtrace.observe.kernel import syscalls
+from slimtrace.observe.kernel.first_callers import Callers
+from slimtrace.observe.kernel.probes import Probes
 
 HERE = Path(__file__).resolve().parent
 END_SECONDS = 60.0
@@ -145,7 +145,7 @@ class Seen:
     def take(self, raw: bytes) -> None:
         """One record."""
         _, pid = wire.head(raw)
-        record = wire.decode(raw, calls.uses(), program=self.programs.get(pid, ""))
+        record = wire.decode(raw, syscalls.uses(), program=self.programs.get(pid, ""))
         self.events += 1
         self.last = time.monotonic()
         self.first = self.first or self.last

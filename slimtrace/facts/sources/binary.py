@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from slimtrace.facts import elf
+from slimtrace.facts.formats import elf
 from slimtrace.facts.mentions import Mention
 
 LIMIT = 1 << 29  # bytes of a file that are read

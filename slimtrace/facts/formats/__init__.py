@@ -1,0 +1,1 @@
+"""File formats that more than one part reads: ELF, tar, file capabilities. Nothing is executed."""

@@ -1,0 +1,5 @@
+"""The reader of JavaScript source."""
+
+from slimtrace.facts.sources.javascript.source import mentions
+
+__all__ = ["mentions"]

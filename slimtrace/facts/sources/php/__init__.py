@@ -1,0 +1,5 @@
+"""The reader of PHP source."""
+
+from slimtrace.facts.sources.php.source import mentions
+
+__all__ = ["mentions"]

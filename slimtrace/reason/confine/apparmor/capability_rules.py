@@ -1,0 +1,26 @@
+"""Which capabilities a profile allows: those that the container is given, or those that it used."""
+
+from slimtrace.facts.capture import Capture
+from slimtrace.facts.confinement import GIVEN, Confinement, Repairs
+from slimtrace.facts.events import CAPABILITIES, Origin, Phase
+from slimtrace.reason.confine.capabilities import low_ports
+
+
+def allowed(capture: Capture, confinement: Confinement | None, repairs: Repairs) -> tuple[str, ...]:
+    """Their names, sorted. The runtime needs none: the profile holds from the program's execve on."""
+    given = set(_used(capture) if confinement is None else confinement.cap_add)
+    return tuple(sorted((given | set(repairs.capabilities)) & set(CAPABILITIES)))
+
+
+def _used(capture: Capture) -> set[str]:
+    """What the program was granted; Docker's list where capabilities were not watched (the runtime alone asks
+    for some in every run)."""
+    trace = capture.trace
+    if not trace.capabilities:
+        return set(GIVEN)
+    health = bool(capture.image.healthcheck)
+    sets = (each for each in trace.capabilities if each.phase is Phase.APP)
+    used = {name for each in sets if health or each.origin is Origin.CONTAINER for name in each.granted}
+    # Docker sets net.ipv4.ip_unprivileged_port_start to 0 in a network of the container's own, so that the
+    # kernel does not ask; in the host's network, and under Kubernetes, it does.
+    return used | ({"net_bind_service"} if low_ports(capture) else set())

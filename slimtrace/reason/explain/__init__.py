@@ -1,0 +1,1 @@
+"""Decisions in words and figures for people and tools: report, why, what was removed, SBOM."""
