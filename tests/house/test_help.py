@@ -1,4 +1,4 @@
-"""The README tells what `slimtrace VERB --help` prints, word for word.
+"""docs/cli.md has what `slimtrace VERB --help` prints, word for word.
 
     .venv/bin/python tests/house/test_help.py --write
 
@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
-VERBS = re.findall(r"^<!-- help:(\w+) -->$", README.read_text(), re.MULTILINE)
+PAGE = Path(__file__).parents[2] / "docs/cli.md"
+VERBS = re.findall(r"^<!-- help:(\w+) -->$", PAGE.read_text(), re.MULTILINE)
 
 
 def block(verb: str) -> re.Pattern[str]:
-    """The fenced lines behind the verb's mark: what stands before them, they, what stands behind."""
+    """The fenced lines behind the verb's mark. Groups: mark and opening fence, the lines, closing fence."""
     return re.compile(rf"(<!-- help:{verb} -->\n```\w*\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)
 
 
 def help_of(*verb: str) -> str:
     program = Path(sys.executable).parent / "slimtrace"
-    # The width is the README's; a terminal that can do more would be given colours.
+    # The width is the page's. On a terminal that has colours the help would have them.
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb"}
     done = subprocess.run(
         [program, *verb, "--help"], env=environment, capture_output=True, text=True, check=True
@@ -33,21 +33,21 @@ def help_of(*verb: str) -> str:
 
 
 def write() -> None:
-    text = README.read_text()
+    text = PAGE.read_text()
     for verb in VERBS:
-        told = help_of(verb)
-        text = block(verb).sub(lambda found, told=told: found[1] + told + found[3], text)
-    README.write_text(text)
+        printed = help_of(verb)
+        text = block(verb).sub(lambda found, printed=printed: found[1] + printed + found[3], text)
+    PAGE.write_text(text)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_readme_has_the_help(verb: str) -> None:
-    found = block(verb).search(README.read_text())
-    assert found, f"README.md has no fenced lines behind <!-- help:{verb} -->"
+def test_the_page_has_the_help(verb: str) -> None:
+    found = block(verb).search(PAGE.read_text())
+    assert found, f"docs/cli.md has no fenced lines behind <!-- help:{verb} -->"
     assert found[2] == help_of(verb), "tests/house/test_help.py --write fills it again"
 
 
-def test_every_verb_is_in_the_readme() -> None:
+def test_every_verb_is_on_the_page() -> None:
     listed = help_of().partition("Commands:\n")[2]
     assert re.findall(r"^  (\w+)", listed, re.MULTILINE) == list(VERBS)
 
