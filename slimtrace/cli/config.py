@@ -13,7 +13,7 @@ from slimtrace.settings import TABLES, Form, read
 
 DEFAULT = Path("slimtrace.toml")
 LIMIT = 1 << 20  # bytes
-_FORMS = {key: form for keys in TABLES.values() for key, form in keys.items()}
+_FORMS = {key: option.form for keys in TABLES.values() for key, option in keys.items()}
 
 
 class Configured(TyperCommand):

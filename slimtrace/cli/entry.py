@@ -1,4 +1,4 @@
-"""How a verb is run: errors and signals become messages and exit codes, here alone."""
+"""How a verb is run: errors and signals become messages and exit codes here, and nowhere else."""
 
 import signal
 import sys
@@ -16,15 +16,15 @@ from slimtrace.errors import Exit, Interrupted, SlimtraceError
 
 @contextmanager
 def stopped_by_interrupt() -> Iterator[Event]:
-    """Ctrl-C sets the event instead of ending the program; a second one ends it."""
+    """Inside, Ctrl-C sets the event instead of ending the program; a second Ctrl-C ends it."""
     stop = Event()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def set_stop(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
-            _interrupt(number, frame)  # never comes back
+            _interrupt(number, frame)  # always raises
         stop.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    before = signal.signal(signal.SIGINT, set_stop)
     try:
         yield stop
     finally:
@@ -35,48 +35,49 @@ _interrupt = signals.raise_once(Interrupted)
 
 
 def run(program: Callable[[], object]) -> int:
-    """Run a verb to its exit code; the one catcher of errors."""
+    """Run a verb and return its exit code. This is the one place that catches errors."""
     try:
-        for number in signals.ENDING:
+        for number in signals.TERMINATION_SIGNALS:
             signal.signal(number, _interrupt)
         try:
             result = program()
         finally:
-            signals.ignore()  # the interpreter's own end is not to be broken into
+            signals.ignore()  # a signal must not interrupt the interpreter's own shutdown
     except SlimtraceError as problem:
-        _tell(problem)
+        _print_error(problem)
         return problem.exit_code
     except Interrupted as interrupted:
-        _tell(interrupted.told())
+        _print_error(interrupted.as_error())
         return interrupted.exit_code
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone: there is nobody to tell
+        sys.stderr.close()  # the reader of our output has closed the pipe: nobody reads a message
         return Exit.OK
     except Exception:
         lost = signals.raised()
         if not isinstance(lost, Interrupted):
             raise
-        _tell(lost.told())
+        _print_error(lost.as_error())
         return lost.exit_code
     return result if isinstance(result, int) else Exit.OK
 
 
-def _tell(problem: SlimtraceError) -> None:
+def _print_error(problem: SlimtraceError) -> None:
     from slimtrace.present import summary
 
-    summary.error(problem)
+    summary.print_error(problem)
 
 
 def main() -> None:
-    """Click's own complaints about the command line are exit code 2."""
-    # typer's newer releases bring a click of their own, which is reached in no public way but this
-    kinds = typer.BadParameter.__mro__
-    complaint: type[Exception] = next(kind for kind in kinds if kind.__name__ == "ClickException")
+    """Run the command line and exit. An error that click raises about the arguments gives exit code 2
+    (USAGE)."""
+    # Newer releases of typer vendor click; this is the only public way to its ClickException.
+    bases = typer.BadParameter.__mro__
+    click_exception: type[Exception] = next(base for base in bases if base.__name__ == "ClickException")
 
     def program() -> object:
         try:
             return app(standalone_mode=False)
-        except complaint as problem:
+        except click_exception as problem:
             said = str(getattr(problem, "format_message", problem.__str__)())
             raise SlimtraceError(
                 f"cannot understand the command: {said.rstrip('.')}",
@@ -87,5 +88,5 @@ def main() -> None:
             raise Interrupted("SIGINT") from None
 
     code = run(program)
-    signals.let_go()
+    signals.release_raised()
     sys.exit(code)

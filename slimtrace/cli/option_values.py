@@ -6,58 +6,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.settings.groups import RunOptions, SelectionOptions
+from slimtrace.settings.option import described
 
 if TYPE_CHECKING:
     from slimtrace.engine import Launch
     from slimtrace.observe.container.plan import Plan
+    from slimtrace.reason.keep.rules import Rules
 
 LIST_LIMIT = 1 << 24  # bytes of a list of paths
 
 
-def plan(
-    continue_after: str,
-    http_probe: bool,
-    host_exec: list[str] | None,
-    exec_: list[str] | None,
-    ready_timeout: float,
-    stop_timeout: int,
-    launch: "Launch",
-) -> "Plan":
+def plan(run: RunOptions) -> "Plan":
     """How the container is to be run and driven. Raises SlimtraceError (USAGE)."""
     from slimtrace.observe.container.plan import Plan, Until
 
     return Plan(
-        launch=launch,
-        until=Until.parse(continue_after),
-        http_probe=http_probe,
-        host_execs=tuple(host_exec or ()),
-        execs=commands(exec_),
-        ready_seconds=ready_timeout,
-        stop_seconds=stop_timeout,
+        launch=launch(run),
+        until=Until.parse(run.continue_after or "probe"),
+        http_probe=run.http_probe,
+        host_execs=run.host_exec,
+        execs=commands(run.exec_),
+        ready_seconds=run.ready_timeout,
+        stop_seconds=run.stop_timeout,
     )
 
 
-def launch(
-    entrypoint: str | None,
-    cmd: str | None,
-    env: list[str] | None,
-    user: str,
-    workdir: str,
-    volume: list[str] | None,
-    network: str,
-) -> "Launch":
+def launch(run: RunOptions) -> "Launch":
     """How the container is to differ from what its image says."""
     from slimtrace.engine import Launch
 
     return Launch(
-        entrypoint=None if entrypoint is None else words("--entrypoint", entrypoint),
-        cmd=None if cmd is None else words("--cmd", cmd),
-        env=dict(variable(item) for item in env or ()),
-        user=user,
-        workdir=workdir,
-        binds=tuple(volume or ()),
-        network=network,
+        entrypoint=None if run.entrypoint is None else words("--entrypoint", run.entrypoint),
+        cmd=None if run.cmd is None else words("--cmd", run.cmd),
+        env=dict(variable(item) for item in run.env),
+        user=run.user,
+        workdir=run.workdir,
+        binds=run.volume,
+        network=run.network,
     )
+
+
+def rules(selection: SelectionOptions) -> "Rules":
+    """What the user asks for beside what was seen, with the lists of paths read. Raises SlimtraceError."""
+    from slimtrace.reason.keep import rules_file
+
+    listed = [line for file in selection.include_path_file for line in lines(file)]
+    wanted = tuple(permissions for _, permissions in listed if permissions)
+    values = {option.key: getattr(selection, option.name) for option in described(SelectionOptions)}
+    values["include-path"] = (*selection.include_path, *(path for path, _ in listed))
+    values["path-perms"] = (*wanted, *selection.path_perms)
+    return rules_file.rules_from_values(values)
 
 
 def words(option: str, text: str) -> tuple[str, ...]:
@@ -68,22 +67,22 @@ def words(option: str, text: str) -> tuple[str, ...]:
         raise SlimtraceError(f"cannot read {option} {text!r}: {problem}", "close it", Exit.USAGE) from problem
 
 
-def commands(given: list[str] | None) -> tuple[str, ...]:
+def commands(given: tuple[str, ...]) -> tuple[str, ...]:
     """The commands of --exec, if each can be split and has a program. Raises SlimtraceError (USAGE)."""
-    for text in given or ():
+    for text in given:
         if not words("--exec", text):
             raise SlimtraceError("cannot run an empty --exec", "--exec CMD", Exit.USAGE)
-    return tuple(given or ())
+    return given
 
 
-def measures(given: list[str] | None) -> tuple[str, ...]:
+def measures(given: tuple[str, ...]) -> tuple[str, ...]:
     """What --without names, each once. Raises SlimtraceError (USAGE) for what is none."""
     from slimtrace.facts.confinement import MEASURES
 
-    for name in given or ():
+    for name in given:
         if name not in MEASURES:
             raise SlimtraceError(f"cannot leave out {name!r}", f"say {', '.join(MEASURES)}", Exit.USAGE)
-    return tuple(dict.fromkeys(given or ()))
+    return tuple(dict.fromkeys(given))
 
 
 def action(name: str) -> str:

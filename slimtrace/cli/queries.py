@@ -1,4 +1,4 @@
-"""The verbs that only look: info, why, diff and doctor."""
+"""The verbs that only answer a question: info, why, diff and doctor."""
 
 import json
 
@@ -6,27 +6,31 @@ import typer
 
 from slimtrace.cli import options
 from slimtrace.cli.app import app
+from slimtrace.cli.spread import spread
 from slimtrace.errors import Exit
+from slimtrace.settings.groups import PullOptions
 
 
 @app.command()
+@spread
 def info(
+    *,
     image: options.ImageName,
-    pull: options.Pull = False,
+    pulling: PullOptions,
     files: options.WithFiles = True,
     as_json: options.AnswerJson = False,
 ) -> None:
     """Tell what IMAGE is: configuration, layers, files, and the Dockerfile it came from. Starts nothing."""
-    from slimtrace import inquiry
+    from slimtrace import queries
     from slimtrace.present import info as view
     from slimtrace.present import progress
 
     with progress.counting("reading the layers") as count:
-        found = inquiry.describe(image, pull, files, count)
+        found = queries.describe(image, pulling.pull, files, count)
     if as_json:
         typer.echo(json.dumps(found.to_json()))
     else:
-        view.describe(found.image, found.dockerfile, found.inventory)
+        view.print_image(found.image, found.dockerfile, found.inventory)
 
 
 @app.command()
@@ -37,14 +41,14 @@ def why(
     as_json: options.AnswerJson = False,
 ) -> None:
     """Tell from a build's artifacts why PATH is in the slim image of IMAGE, or (exit code 14) why not."""
-    from slimtrace import inquiry
+    from slimtrace import queries
     from slimtrace.present import why as view
 
-    answer = inquiry.explain(image, path, artifacts)
+    answer = queries.explain(image, path, artifacts)
     if as_json:
         typer.echo(json.dumps(answer.to_json()))
     else:
-        view.explained(answer.account, answer.slim, answer.cautions)
+        view.print_explanation(answer.explanation, answer.slim, answer.cautions)
     if not answer.kept:
         raise typer.Exit(Exit.NOT_KEPT)
 
@@ -57,14 +61,14 @@ def diff(
     as_json: options.AnswerJson = False,
 ) -> None:
     """Tell from a build's artifacts what went from IMAGE, by package and size."""
-    from slimtrace import inquiry
+    from slimtrace import queries
     from slimtrace.present import diff as view
 
-    found = inquiry.diff(image, artifacts)
+    found = queries.diff(image, artifacts)
     if as_json:
         typer.echo(json.dumps(found.to_json(files)))
     else:
-        view.losses(found, files)
+        view.print_removed_files(found, files)
 
 
 @app.command()
@@ -74,6 +78,6 @@ def doctor() -> None:
     from slimtrace.present import summary
 
     results, able = pipeline.doctor()
-    summary.doctor(results)
+    summary.print_doctor(results)
     if not able:
         raise typer.Exit(Exit.KERNEL)

@@ -9,41 +9,29 @@ import typer
 from slimtrace import signals
 from slimtrace.cli import options
 from slimtrace.cli.app import app
-from slimtrace.cli.option_values import action, launch, measures, plan
+from slimtrace.cli.option_values import action, measures, plan
+from slimtrace.cli.spread import spread
 from slimtrace.errors import Exit, SlimtraceError
+from slimtrace.settings.groups import ComparisonOptions, ProfileTrialOptions, PullOptions, RunOptions
 
 
 @app.command()
+@spread
 def profile(
+    *,
     image: Annotated[
         str, typer.Argument(metavar="[IMAGE]", help="Name or id of an image; may be left out with --from.")
     ] = "",
     from_: options.From = None,
-    continue_after: options.ContinueAfter = "probe",
-    http_probe: options.HttpProbe = True,
-    host_exec: options.HostExec = None,
-    exec_: options.Exec = None,
-    ready_timeout: options.ReadyTimeout = 60,
-    stop_timeout: options.StopTimeout = 10,
-    entrypoint: options.Entrypoint = None,
-    cmd: options.Cmd = None,
-    env: options.Env = None,
-    user: options.User = "",
-    workdir: options.Workdir = "",
-    volume: options.Volume = None,
-    network: options.Network = "",
-    verify: Annotated[bool, typer.Option(help="Run the image under its profiles, and repair them.")] = True,
-    rounds: options.Rounds = 3,
-    tolerance: options.Tolerance = 0.0,
-    without: options.Without = None,
-    seccomp_action: options.SeccompAction = "errno",
+    run: RunOptions,
+    trial: ProfileTrialOptions,
     artifacts: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR", help="Folder for the artifacts. [default: slimtrace-artifacts/IMAGE.profiles]"
         ),
     ] = None,
-    pull: options.Pull = False,
+    pulling: PullOptions,
     as_json: options.Json = False,
 ) -> None:
     """Make the security profiles alone, and try them on IMAGE itself; no image is made."""
@@ -54,49 +42,36 @@ def profile(
 
     if not image and not from_:
         raise SlimtraceError("cannot profile nothing", "name an image, or captures with --from", Exit.USAGE)
-    launched = launch(entrypoint, cmd, env, user, workdir, volume, network)
-    driven = plan(continue_after, http_probe, host_exec, exec_, ready_timeout, stop_timeout, launched)
     request = pipeline.Request(
         reference=image,
-        plan=driven,
+        plan=plan(run),
         artifacts=artifacts,
-        pull=pull,
+        pull=pulling.pull,
         captures=tuple(from_ or ()),
-        verify=verify,
-        rounds=rounds,
-        tolerance=tolerance,
-        without=measures(without),
-        seccomp_action=action(seccomp_action),
+        verify=trial.verify,
+        rounds=trial.rounds,
+        tolerance=trial.comparison.tolerance,
+        without=measures(trial.comparison.without),
+        seccomp_action=action(trial.seccomp_action),
     )
     with signals.deferred():
-        with live.screen(json=as_json) as screen:
+        with live.make_screen(json=as_json) as screen:
             report = pipeline.profile(request, screen)
         if as_json:
             typer.echo(json.dumps(report.to_json()))
         else:
-            view.profiled(report)
-        signals.forget()
+            view.print_profiles(report)
+        signals.discard_pending()
 
 
 @app.command()
+@spread
 def verify(
+    *,
     image: options.ImageName,
     slim: Annotated[str, typer.Argument(metavar="SLIM", help="The image that is to come out as IMAGE does.")],
-    continue_after: options.ContinueAfter = "probe",
-    http_probe: options.HttpProbe = True,
-    host_exec: options.HostExec = None,
-    exec_: options.Exec = None,
-    ready_timeout: options.ReadyTimeout = 60,
-    stop_timeout: options.StopTimeout = 10,
-    entrypoint: options.Entrypoint = None,
-    cmd: options.Cmd = None,
-    env: options.Env = None,
-    user: options.User = "",
-    workdir: options.Workdir = "",
-    volume: options.Volume = None,
-    network: options.Network = "",
-    tolerance: options.Tolerance = 0.0,
-    without: options.Without = None,
+    run: RunOptions,
+    comparison: ComparisonOptions,
     artifacts: Annotated[
         Path | None,
         typer.Option(
@@ -105,7 +80,7 @@ def verify(
             "[default: slimtrace-artifacts/IMAGE, if there]",
         ),
     ] = None,
-    pull: options.Pull = False,
+    pulling: PullOptions,
     as_json: options.AnswerJson = False,
 ) -> None:
     """Run IMAGE and SLIM, this under its profiles, and tell what differs. Exit code 15 if anything does."""
@@ -114,23 +89,21 @@ def verify(
         from slimtrace.present import live
         from slimtrace.present import verify as view
 
-    launched = launch(entrypoint, cmd, env, user, workdir, volume, network)
-    driven = plan(continue_after, http_probe, host_exec, exec_, ready_timeout, stop_timeout, launched)
     request = pipeline.Request(
         reference=image,
-        plan=driven,
+        plan=plan(run),
         artifacts=artifacts,
-        pull=pull,
-        tolerance=tolerance,
-        without=measures(without),
+        pull=pulling.pull,
+        tolerance=comparison.tolerance,
+        without=measures(comparison.without),
     )
     with signals.deferred():
-        with live.screen(json=as_json) as screen:
+        with live.make_screen(json=as_json) as screen:
             found = pipeline.verify(request, slim, screen)
         if as_json:
             typer.echo(json.dumps(found.to_json()))
         else:
-            view.compared(found)
-        signals.forget()
+            view.print_comparison(found)
+        signals.discard_pending()
     if not found.same:
         raise typer.Exit(Exit.UNVERIFIED)

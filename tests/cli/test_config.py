@@ -133,7 +133,7 @@ def test_rules_of_an_earlier_build_are_followed_again(asked: Asked) -> None:
 def test_every_option_is_a_key_of_its_type() -> None:
     group: Any = typer.main.get_command(app)
     options = {name: each for each in group.commands["build"].params for name in each.opts if name[:2] == "--"}
-    forms = {f"--{key}": form for keys in settings.TABLES.values() for key, form in keys.items()}
+    forms = {f"--{key}": option.form for keys in settings.TABLES.values() for key, option in keys.items()}
     assert len(forms) == sum(map(len, settings.TABLES.values()))  # a key is in one table
     assert set(forms) == set(options) - {"--config", "--from", "--json", "--help"}
     types = get_type_hints(build)

@@ -1,4 +1,4 @@
-"""What a signal has broken off ends while the program is still there."""
+"""A context that a signal has interrupted is exited while the program still runs."""
 
 import signal
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from slimtrace.errors import Interrupted
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in signals.ENDING}
+    before = {number: signal.getsignal(number) for number in signals.TERMINATION_SIGNALS}
     yield
-    signals.let_go()
+    signals.release_raised()
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def test_a_context_that_was_left_half_entered_ends_when_what_was_raised_is_let_go() -> None:
+def test_a_context_that_was_left_half_entered_ends_when_the_exception_is_released() -> None:
     ended = []
 
     @contextmanager
@@ -29,20 +29,20 @@ def test_a_context_that_was_left_half_entered_ends_when_what_was_raised_is_let_g
         finally:
             ended.append("held")
 
-    def broken_off() -> None:
+    def interrupted() -> None:
         manager = held()
         manager.__enter__()  # and before the block begins:
         signals.raise_once(Interrupted)(signal.SIGTERM, None)
 
     with suppress(Interrupted):
-        broken_off()
+        interrupted()
     assert isinstance(signals.raised(), Interrupted)
     assert ended == []
-    signals.let_go()
+    signals.release_raised()
     assert (ended, signals.raised()) == (["held"], None)
 
 
-def test_after_it_no_signal_has_an_effect() -> None:
-    signals.let_go()
-    for number in signals.ENDING:
+def test_after_the_release_no_signal_has_an_effect() -> None:
+    signals.release_raised()
+    for number in signals.TERMINATION_SIGNALS:
         signal.raise_signal(number)
