@@ -1,6 +1,10 @@
 # The two commands that matter are `make demo` and `make test`. Both set up the
 # machine first, as root, and take a moment when that is done already.
 
+# Some environments switch Python's cache of compiled modules off. Every start of slimtrace
+# would then compile all of it, which takes longer than many a test.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PROVISION := $(SUDO) vagrant/provision.sh
@@ -8,7 +12,7 @@ DOCKER := $(SUDO) vagrant/start-docker.sh
 IMAGES := $(SUDO) /usr/bin/python3 tests/images/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images clean
+.PHONY: help demo check test lint images clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +31,11 @@ test: ## set the machine up and run the whole test suite
 	@$(DOCKER)
 	@$(IMAGES)
 	@$(SUDO) env $(ENVIRONMENT) $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+# -m "not machine" leaves out what needs Docker, root or the kernel's tracing (tests/conftest.py)
+check: ## run linters, types, contracts and all tests that need neither Docker nor the kernel
+	@$(PROVISION) --test
+	@$(VENV)/bin/pytest -n 2 --dist loadfile -m "not machine" $(PYTEST)
 
 lint: ## run the linters and the type checker
 	@$(PROVISION) --test

@@ -1,5 +1,5 @@
 /* forks COUNT [PROGRAM]: forks COUNT times, one after the other, each child executing PROGRAM if there is one;
- * prints how many per second. */
+ * prints the forks per second. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>

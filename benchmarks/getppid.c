@@ -1,4 +1,4 @@
-/* getppid COUNT: makes COUNT system calls that reach for nothing; prints how many of them it made per second. */
+/* getppid COUNT: calls getppid(2) COUNT times, which uses no file; prints the calls per second. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

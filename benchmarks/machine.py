@@ -1,4 +1,4 @@
-"""What the benchmarks run on and with: this machine, a container, a tracer attached to it."""
+"""Shared by the benchmarks: a description of the machine, containers, and the tracers that attach to them."""
 
 import contextlib
 import json
@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Self
 
 HERE = Path(__file__).resolve().parent
-SERVER_CPU, CLIENT_CPU = 0, 1  # what is measured, and what loads it; tracers run where they like
+SERVER_CPU, CLIENT_CPU = 0, 1  # of the measured container, of the load generator; tracers are not pinned
 PATIENCE_SECONDS = 45.0
 PRIORITY = -15  # nice(2); with kernel.sched_autogroup_enabled=1 it counts within a session only
 
 
 def output(*command: str, timeout: float = 300) -> str:
-    """What a command prints. Raises CalledProcessError, with what it complained of shown."""
+    """The stdout of a command. Raises CalledProcessError, and prints the command's output then."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)
@@ -61,8 +61,8 @@ def tracers() -> set[int]:
     return found
 
 
-def wait_until_alone() -> bool:
-    """Until nobody else traces here; whether that came to be."""
+def wait_for_no_other_tracer() -> bool:
+    """Wait until no process holds such a tracepoint; False after PATIENCE_SECONDS."""
     end = time.monotonic() + PATIENCE_SECONDS
     while tracers():
         if time.monotonic() > end:
@@ -71,19 +71,19 @@ def wait_until_alone() -> bool:
     return True
 
 
-def be_preferred() -> None:
-    """Ahead of whatever else this machine computes, with all that is started from here."""
+def raise_priority() -> None:
+    """Raise the priority of this process, and so of all that it starts, above the rest of the machine."""
     os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 
 
-def end_tidily() -> None:
-    """SIGTERM ends the program as Ctrl-C does: containers are removed."""
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end the program as Ctrl-C does, so that containers are removed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 class Container:
-    """A container of ours, removed at the end. With `shell` its first process is a bash that does what `time`
-    and `run` tell it: all of it below that process, where strace follows too."""
+    """A container that is removed at the end. With `shell` its first process is a bash, which executes the
+    commands of `time` and `run`: so all of them are descendants of that process, which strace -f follows."""
 
     def __init__(self, image: str, *options: str, command: Sequence[str] = (), shell: bool = False) -> None:
         self._shell: subprocess.Popen[str] | None = None
@@ -118,22 +118,22 @@ class Container:
     ) -> None:
         self.close()
 
-    def settle(self) -> None:
-        """Put all that runs in it on its CPU. Not by --cpuset-cpus: docker does without where the cgroup has no
-        cpuset controller."""
+    def pin_to_cpu(self) -> None:
+        """Pin all processes of the container to SERVER_CPU. Not by --cpuset-cpus: docker ignores that option
+        where the cgroup has no cpuset controller."""
         for pid in self.processes():
             os.sched_setaffinity(pid, {SERVER_CPU})
             os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
 
     def run(self, command: str) -> str:
-        """The one line that a command prints, by the shell inside."""
+        """Run a command in the container's shell; the one line that it prints."""
         assert self._shell and self._shell.stdin and self._shell.stdout
         self._shell.stdin.write(f"{command}\n")
         self._shell.stdin.flush()
         return self._shell.stdout.readline().strip()
 
     def time(self, command: str) -> float:
-        """The seconds that a command takes, its output thrown away."""
+        """Run a command in the container's shell, its output thrown away; the seconds that it takes."""
         return float(self.run(f"TIMEFORMAT=%3R; {{ time {command} >/dev/null 2>&1; }} 2>&1"))
 
     def processes(self) -> list[int]:
@@ -172,7 +172,7 @@ class Recording:
         raise RuntimeError(f"cannot attach: {''.join(said)}")
 
     def map_bytes(self) -> int:
-        """Kernel memory of the BPF maps that it holds (memlock in /proc/PID/fdinfo)."""
+        """Kernel memory of the recorder's BPF maps (memlock in /proc/PID/fdinfo)."""
         found = {}
         for fd in Path(f"/proc/{self.process.pid}/fd").iterdir():
             if os.readlink(fd).endswith("bpf-map"):
@@ -181,8 +181,8 @@ class Recording:
                 found[values["map_id"]] = int(values["memlock"])
         return sum(found.values())
 
-    def live_bytes(self) -> int:
-        """The most memory that it has had so far."""
+    def peak_bytes_so_far(self) -> int:
+        """The largest resident memory that the recorder has had so far (VmHWM)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = re.search(r"VmHWM:\s*(\d+) kB", status)
         return int(found[1]) * 1024 if found else 0
@@ -209,7 +209,7 @@ class Recording:
 
 
 class EmptyTracer:
-    """A BPF program that does nothing, on the tracepoint that slimtrace needs, in a process of its own."""
+    """An empty BPF program on the tracepoint that slimtrace needs, loaded by a process of its own."""
 
     _SOURCE = """
 import os, sys

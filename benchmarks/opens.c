@@ -1,7 +1,7 @@
-/* opens FOLDER PROCESSES FILES OPENS: FILES empty files are made in FOLDER, then PROCESSES processes open them OPENS
- * times in all, each walking through all files from a place of its own. Prints the opens per second.
+/* opens FOLDER PROCESSES FILES OPENS: creates FILES empty files in FOLDER, then PROCESSES processes open them OPENS
+ * times in all, each process starting at another file. Prints the opens per second.
  *
- * opens FOLDER missing SECONDS: opens names that are not there, no name twice. Prints how many there were. */
+ * opens FOLDER missing SECONDS: opens paths that do not exist, each path once. Prints their number. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

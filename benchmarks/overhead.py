@@ -1,13 +1,13 @@
-"""What being watched costs a program: native, recorded by slimtrace, beside an empty tracer, under strace -f.
+"""The overhead of tracing: a program native, recorded by slimtrace, with an empty BPF program, under strace -f.
 
     overhead.py [--rounds N] [NAME…]
 
-One container per benchmark. A round measures it natively, recorded, while an empty BPF program hangs on the
-tracepoint that slimtrace needs, and straced, in an order that turns with every round; ratios are formed within
-a round, and the medians are of those. What the empty program costs is the kernel's price for any such tracer.
-The container runs on CPU 0, the load generator on CPU 1; the tracer's own process is pinned nowhere, as in real
-life. All three are preferred to whatever else runs (on a machine in use: sysctl
-kernel.sched_autogroup_enabled=0), and what was measured while somebody else traced is measured again.
+One container per benchmark. A round measures it native, recorded, with an empty BPF program attached to the
+tracepoint that slimtrace needs, and straced, in an order that rotates from round to round. Ratios are formed
+within a round, and the printed medians are of these ratios. The cost of the empty program is the kernel's cost
+of any tracer on that tracepoint. The container runs on CPU 0, the load generator on CPU 1; the tracer's process
+is not pinned, as in real use. All three run at a raised priority (on a machine in use: sysctl
+kernel.sched_autogroup_enabled=0), and a measurement during which another process traced is repeated.
 """
 
 import argparse
@@ -27,36 +27,36 @@ from machine import (
     Container,
     EmptyTracer,
     Recording,
-    be_preferred,
     compiled,
     describe,
-    end_tidily,
+    exit_on_sigterm,
     output,
+    raise_priority,
     straced,
     tracers,
-    wait_until_alone,
+    wait_for_no_other_tracer,
 )
 
 MODES = ("native", "slimtrace", "empty", "strace")
-TRACING = ("slimtrace", "empty")  # these hang on the tracepoint of system calls
-TRIES = 4
-STRACE_SHARE = 20  # counted loops are this much shorter under strace
+TRACING = ("slimtrace", "empty")  # these attach to the tracepoint of system calls
+ATTEMPTS = 4
+STRACE_SHARE = 20  # under strace counted loops are divided by this
 BASE = "slimtrace-test/base:bookworm"
 CLIENT = ("taskset", "-c", str(CLIENT_CPU))
 
 Rates = dict[str, float]  # what was measured -> how often per second
-Load = Callable[[Container, int], Rates]  # the integer divides the counts
+Load = Callable[[Container, int], Rates]  # container, divisor of the counts -> rates
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """`start` gives the container and what loads it."""
+    """`start` gives the container and the function that puts load on it."""
 
     name: str
     start: Callable[[Path], contextlib.AbstractContextManager[tuple[Container, Load]]]
 
 
-# Issue 3's figures: at least this share of the native rate, or at most these nanoseconds more for one call.
+# The targets of issue 3: at least this share of the native rate, at most these additional nanoseconds a call.
 SHARES = {
     "nginx": 0.95,
     "redis SET": 0.95,
@@ -111,7 +111,7 @@ def redis(_programs: Path) -> Iterator[tuple[Container, Load]]:
 @contextlib.contextmanager
 def postgres(_programs: Path) -> Iterator[tuple[Container, Load]]:
     with Container("slimtrace-test/postgres:1") as server:
-        # the image's own pgbench, in its file system and network but outside its cgroup: it is not watched
+        # the image's pgbench, in the container's namespaces but outside its cgroup: it is not recorded
         enter = ("nsenter", "-t", str(server.pid), "--mount", "--net")
         pgbench = (
             *enter,
@@ -134,15 +134,15 @@ def postgres(_programs: Path) -> Iterator[tuple[Container, Load]]:
 
 
 @contextlib.contextmanager
-def inside(programs: Path, load: Load) -> Iterator[tuple[Container, Load]]:
+def base_container(programs: Path, load: Load) -> Iterator[tuple[Container, Load]]:
     """A shell in the base image, with the programs in /bench."""
     with Container(BASE, "-v", f"{programs}:/bench:ro", shell=True) as box:
         yield box, load
 
 
 def find(box: Container, _: int) -> Rates:
-    """Of the first, every file is news to the recorder, which still reads it while the second runs; once more
-    when that is over. With -newer every file's inode is asked for, without it only directories are opened."""
+    """In the first run every file is new to the recorder, which may still read these records during the second;
+    the third runs after that. With -newer find calls stat for every file, else it opens directories."""
     rates = {}
     for name, command in (("find", "find / -xdev"), ("find -newer", "find / -xdev -newer /etc/passwd")):
         for turn in ("first", "second", "later"):
@@ -171,7 +171,7 @@ def syscall_outside(programs: Path) -> Iterator[tuple[Container, Load]]:
         loop = ("taskset", "-c", str(SERVER_CPU), str(programs / "getppid"), "10000000")
         return {"syscall outside": float(output(*loop))}
 
-    with inside(programs, load) as (box, _):
+    with base_container(programs, load) as (box, _):
         yield box, load
 
 
@@ -179,10 +179,10 @@ BENCHMARKS = (
     Benchmark("nginx", nginx),
     Benchmark("redis", redis),
     Benchmark("postgres", postgres),
-    Benchmark("find", lambda programs: inside(programs, find)),
-    Benchmark("forks", lambda programs: inside(programs, forks)),
-    Benchmark("dd", lambda programs: inside(programs, dd)),
-    Benchmark("inside", lambda programs: inside(programs, syscall_inside)),
+    Benchmark("find", lambda programs: base_container(programs, find)),
+    Benchmark("forks", lambda programs: base_container(programs, forks)),
+    Benchmark("dd", lambda programs: base_container(programs, dd)),
+    Benchmark("inside", lambda programs: base_container(programs, syscall_inside)),
     Benchmark("outside", syscall_outside),
 )
 
@@ -193,7 +193,7 @@ def number(pattern: str, text: str) -> float:
     return float(found[1])
 
 
-def watched(mode: str, box: Container) -> contextlib.AbstractContextManager[object]:
+def traced_by(mode: str, box: Container) -> contextlib.AbstractContextManager[object]:
     if mode == "native":
         return contextlib.nullcontext()
     if mode == "empty":
@@ -202,12 +202,12 @@ def watched(mode: str, box: Container) -> contextlib.AbstractContextManager[obje
 
 
 def one_round(box: Container, load: Load, turn: int, modes: tuple[str, ...]) -> dict[str, Rates]:
-    """What each mode gave, the order turned by `turn`."""
+    """The rates in each mode, in an order rotated by `turn`."""
     found = {}
     for mode in modes[turn % len(modes) :] + modes[: turn % len(modes)]:
-        for _ in range(TRIES):
-            alone = wait_until_alone()
-            with watched(mode, box):
+        for _ in range(ATTEMPTS):
+            alone = wait_for_no_other_tracer()
+            with traced_by(mode, box):
                 found[mode] = load(box, STRACE_SHARE if mode == "strace" else 1)
                 alone = alone and len(tracers()) == (mode in TRACING)
             if alone:
@@ -218,7 +218,7 @@ def one_round(box: Container, load: Load, turn: int, modes: tuple[str, ...]) -> 
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Median, and in brackets the least and the most."""
+    """The median, and in parentheses the minimum and the maximum."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
@@ -257,8 +257,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-strace", action="store_true", help="leave strace out: it takes most of the time")
     options = parser.parse_args()
-    end_tidily()
-    be_preferred()
+    exit_on_sigterm()
+    raise_priority()
     print(describe())
     print(f"container on CPU {SERVER_CPU}, load on CPU {CLIENT_CPU}")
     print(f"{options.rounds} rounds, median (least–most)")
@@ -272,8 +272,8 @@ def main() -> None:
                 continue
             modes = MODES[:3] if options.no_strace or benchmark.name == "outside" else MODES
             with benchmark.start(programs) as (box, load):
-                box.settle()
-                load(box, 1)  # warm caches, for all alike
+                box.pin_to_cpu()
+                load(box, 1)  # warm caches before the first measurement
                 rounds = [one_round(box, load, turn, modes) for turn in range(options.rounds)]
             for name in rounds[0]["native"]:
                 print(line(name, list(rounds)), flush=True)

@@ -3,8 +3,8 @@
 
     sudo .venv/bin/python benchmarks/scale.py [--app NAME] [--runs N] [--gigabytes N ...] [--files N]
 
-The images are made FROM slimtrace-test/NAME:1 (`make images`), which is filled up with what nothing uses, and
-are removed at the end; twice their size must be free where the engine keeps its images. README.md says how to
+The images are made FROM slimtrace-test/NAME:1 (`make images`) with additional files that nothing uses, and are
+removed at the end; twice their size must be free where the engine keeps its images. README.md says how to
 read the table.
 """
 
@@ -20,17 +20,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine import end_tidily, output
+from machine import exit_on_sigterm, output
 
 BUILD = (sys.executable, "-m", "slimtrace", "build", "--json")
-FILE_BYTES = 512 << 20  # of one file of the ballast
-FOLDER_FILES = 1000  # in one folder of the many small files
-AFTER = ("decide", "describe", "assemble")  # from the end of tracing to the loaded image
+FILE_BYTES = 512 << 20  # size of one additional file
+FOLDER_FILES = 1000  # number of small files in one folder
+AFTER = ("decide", "describe", "assemble")  # the phases from the end of tracing to the loaded image
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build: seconds by phase, bytes of the most memory that the process had, figures of the report."""
+    """One build: seconds by phase, the process's maximum resident memory, and figures of the report."""
 
     phases: dict[str, float]
     peak_bytes: int
@@ -65,7 +65,7 @@ def source(app: str) -> str:
 
 @contextmanager
 def image(app: str, name: str, line: str) -> Iterator[str]:
-    """An image of the application and what `line` adds; removed afterwards."""
+    """An image of the application with the files that the RUN line `line` adds; removed afterwards."""
     tag = f"slimtrace-benchmark/{app}:{name}-{os.getpid()}"
     recipe = f'FROM {source(app)}\nUSER 0\nSHELL ["/bin/sh", "-c"]\nRUN {line}\n'
     try:
@@ -79,7 +79,7 @@ def image(app: str, name: str, line: str) -> Iterator[str]:
 
 
 def build(tag: str) -> Build:
-    """Build it once in a process of its own."""
+    """Run `slimtrace build` on the image once, in a process of its own."""
     slim = f"{tag}-slim"
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -97,17 +97,18 @@ def build(tag: str) -> Build:
         said.seek(0)
         report = json.load(said) if process.returncode == 0 else {}
         complaints.seek(0)
-        told = complaints.read().decode(errors="replace")
+        error = complaints.read().decode(errors="replace")
     subprocess.run(["docker", "rmi", "--force", slim], capture_output=True, check=False)
     if not report:
-        sys.exit(f"cannot build {tag}: {told}")
+        sys.exit(f"cannot build {tag}: {error}")
     phases = {phase["name"]: phase["seconds"] for phase in report["phases"]}
     fat = report["fat"]
     return Build(phases, used.ru_maxrss * 1024, fat["size"], report["slim"]["size"], fat["files"])
 
 
 def row(name: str, builds: Sequence[Build], least: float) -> tuple[list[str], float]:
-    """A line of the table, and its time from tracing to the image: medians, the worst of memory."""
+    """A row of the table, and the seconds from the end of tracing to the image: medians, but the maximum of
+    memory. The ratio is to `least`, the seconds of the first row, if that is not 0."""
     after = statistics.median(each.after for each in builds)
     phases = ("read files", *AFTER)
     first = builds[0]
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, nargs="*", default=(1, 5, 10), metavar="N")
     parser.add_argument("--files", type=int, default=500_000, metavar="N", help="default: %(default)s")
     wanted = parser.parse_args()
-    end_tidily()
+    exit_on_sigterm()
     head = ["image", "fat MB", "files", "slim MB", "read files", *AFTER, "after tracing", "ratio", "peak MB"]
     print(f"| {' | '.join(head)} |\n|---{'|--:' * (len(head) - 1)}|")
     images = [(f"{size:g} GB", f"{size:g}gb", gigabytes(wanted.app, size)) for size in wanted.gigabytes]

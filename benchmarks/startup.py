@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What it costs to start: `slimtrace --help`, the imports, and loading and attaching the BPF programs, for the
-first time on a kernel and later.
+"""Start-up times: `slimtrace --help`, the imports, and loading and attaching the BPF programs, with and without
+compiled programs in the cache.
 
     sudo .venv/bin/python benchmarks/startup.py [--runs N]
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 PROGRAM = Path(sys.executable).parent / "slimtrace"
 
-# Programs that print seconds. The clock starts behind what they only need.
+# A program that prints the seconds that `timed` takes; `before` is not counted.
 TIMED = """
 import time
 {before}
@@ -31,7 +31,7 @@ IMPORTS = (
     "slimtrace.pipeline",
 )  # fmt: skip
 LOAD = "loaded = load()"
-UNKNOWN = (
+EMPTY_CACHE = (
     "import os, tempfile\nplace = tempfile.TemporaryDirectory()\nos.environ['SLIMTRACE_CACHE'] = place.name"
 )
 
@@ -48,7 +48,7 @@ def timed(statements: str, before: str = "") -> Callable[[], float]:
 
 
 def command(*words: str) -> Callable[[], float]:
-    """The wall time of slimtrace itself, interpreter and all."""
+    """The wall time of a slimtrace command, including the start of the interpreter."""
 
     def once() -> float:
         begun = time.perf_counter()
@@ -70,20 +70,20 @@ def main() -> None:
     }
     if os.geteuid() == 0:
         before = (
-            "from slimtrace.observe.compiled import import_bcc\n"
-            "from slimtrace.observe.programs import constants, kernel, load\n"
+            "from slimtrace.observe.kernel.bcc_compiler import import_bcc\n"
+            "from slimtrace.observe.kernel.programs import constants, load, running_kernel\n"
             "import_bcc()\n"
         )
         figures |= {
-            "BTF offsets": timed("constants(kernel.read_btf())", before),
-            "BPF compile, load and attach": timed(LOAD, before + UNKNOWN),
+            "BTF offsets": timed("constants(running_kernel.read_btf())", before),
+            "BPF compile, load and attach": timed(LOAD, before + EMPTY_CACHE),
             "BPF load and attach, compiled before": timed(LOAD, before),
         }
     else:
         print("not root: BPF is left out", file=sys.stderr)
     print("| what | median | least | most |\n|---|--:|--:|--:|")
     for name, once in figures.items():
-        once()  # for the page cache
+        once()  # fills the page cache
         times = [once() for _ in range(runs)]
         spread = (statistics.median(times), min(times), max(times))
         print(f"| {name} | {' | '.join(f'{seconds:.3f}' for seconds in spread)} |", flush=True)

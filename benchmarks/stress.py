@@ -1,7 +1,8 @@
-"""Whether anything is lost, and what it takes: floods under the real recorder, each of a known number of facts.
+"""Stress test of the recorder: floods that cause a known number of facts, to see whether each is recorded or
+its loss counted, and at what cost.
 
 stress.py [NAME…]
-stress.py --same RUNS IMAGE     record IMAGE that often: are the sets of facts equal?
+stress.py --same RUNS IMAGE     record IMAGE RUNS times: are the sets of facts equal?
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from machine import Container, Recording, compiled, describe, end_tidily
+from machine import Container, Recording, compiled, describe, exit_on_sigterm
 
 from slimtrace import store
 from slimtrace.engine import Engine
@@ -33,7 +34,8 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a flood was, how many facts it must give (`least`: or more), and how many it gave."""
+    """A description of a flood, the number of facts that it must cause (`least`: or more), and a function that
+    counts them in a trace."""
 
     said: str
     expected: int
@@ -49,7 +51,7 @@ def opens(box: Container) -> Result:
 
     folders = -(-FILES // 500)
     said = f"{OPENS:,} opens of {FILES:,} files by {PROCESSES} processes, {rate:,.0f} opens/s"
-    return Result(said, 2 * FILES + folders, found)  # each was made (write), then read
+    return Result(said, 2 * FILES + folders, found)  # each file was created (WRITE), then opened (READ)
 
 
 def forks(box: Container) -> Result:
@@ -79,7 +81,7 @@ def missing(box: Container) -> Result:
 
 
 def unread(box: Container) -> Result:
-    """The same while the recorder is stopped (SIGSTOP): the ring must fill, and each loss be counted."""
+    """As `missing`, while the recorder is stopped (SIGSTOP): the ring buffer fills, losses must be counted."""
     return missing(box)
 
 
@@ -87,17 +89,17 @@ FLOODS: tuple[Callable[[Container], Result], ...] = (opens, forks, find, missing
 
 
 def dropped(trace: Trace) -> int:
-    """Facts that came but were not kept, as the doubt about it says."""
+    """The number of facts that were received but dropped, from the text of the doubt `flood`."""
     texts = [doubt.text for doubt in trace.doubts if doubt.code == "flood"]
     return sum(int(number) for text in texts for number in re.findall(r": (\d+) of them", text))
 
 
 def measure(flood: Callable[[Container], Result], programs: Path) -> bool:
-    """Run one under the recorder and print what came of it; whether each fact was told or its loss counted."""
+    """Run one flood under the recorder, print the result; whether each fact was recorded or counted as lost."""
     with Container(BASE, "-v", f"{programs}:/bench:ro", shell=True) as box:
         box.run("mkdir /tmp/many; echo made")
         with Recording(box) as recording:
-            idle, maps = recording.live_bytes(), recording.map_bytes()
+            idle, maps = recording.peak_bytes_so_far(), recording.map_bytes()
             if flood is unread:
                 recording.process.send_signal(signal.SIGSTOP)
             try:
@@ -110,8 +112,8 @@ def measure(flood: Callable[[Container], Result], programs: Path) -> bool:
             packed = sum(file.stat().st_size for file in recording.capture.iterdir())
             trace = store.load(recording.capture).trace
     found, lost, cut = result.found(trace), trace.lost, dropped(trace)
-    told = found >= result.expected if result.least else found == result.expected
-    accounted = told or found + lost + cut >= result.expected
+    complete = found >= result.expected if result.least else found == result.expected
+    accounted = complete or found + lost + cut >= result.expected
     print(f"{flood.__name__}: {result.said}")
     verdict = "ok" if accounted else "UNACCOUNTED"
     print(f"    facts    {found:,} of {result.expected:,}, lost {lost:,}, cut {cut:,}: {verdict}")
@@ -127,7 +129,7 @@ Fact = tuple[object, ...]
 
 
 def facts(reference: str) -> set[Fact]:
-    """What one recording of an image's container says, without process ids, counts and order."""
+    """The facts of one recording of an image, without process ids, counts and order."""
     recorder = Recorder()
     try:
         with Engine.connect() as engine:
@@ -145,7 +147,7 @@ def facts(reference: str) -> set[Fact]:
 
 
 def same(runs: int, reference: str) -> bool:
-    """Record an image again and again; print what was not seen every time."""
+    """Record an image `runs` times and print the facts that some lack; whether all are equal."""
     seen: Counter[Fact] = Counter()
     sets: Counter[frozenset[Fact]] = Counter()
     for _ in range(runs):
@@ -164,7 +166,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=" ".join(flood.__name__ for flood in FLOODS))
     parser.add_argument("--same", nargs=2, metavar=("RUNS", "IMAGE"))
     options = parser.parse_args()
-    end_tidily()
+    exit_on_sigterm()
     print(describe(), flush=True)
     if options.same:
         return 0 if same(int(options.same[0]), options.same[1]) else 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Wall time and size of `slimtrace build` on the sample images, and where the time goes.
+"""Wall time of `slimtrace build` on the sample images, by phase, and the sizes of the images.
 
     sudo .venv/bin/python benchmarks/wall.py [--runs N] [NAME...]
 
@@ -24,7 +24,7 @@ Report = dict[str, Any]
 
 
 def build(name: str) -> Report:
-    """One build, of which only the report is kept."""
+    """The report of one build; its image and artifacts are removed."""
     tag = f"slimtrace-benchmark/{name}:{os.getpid()}"
     with tempfile.TemporaryDirectory() as folder:
         words = ["build", "--json", "--remove-file-artifacts", "--tag", tag, f"slimtrace-test/{name}:1"]
@@ -45,7 +45,7 @@ def median(reports: Sequence[Report], key: str) -> float:
 
 
 def row(name: str, reports: Sequence[Report]) -> list[str]:
-    """A line of the table: the worst number of lost events, the median of everything else."""
+    """A row of the table: medians, but the maxima of lost events and doubts."""
     times = [phases(report) for report in reports]
     return [
         name,

@@ -1,9 +1,9 @@
-/* cap_capable(cred, target_ns, capable_ns, cap, ret): the verdict, when it is reached. */
+/* cap_capable(cred, target_ns, capable_ns, cap, ret): the kernel gives the verdict once it is reached. */
 
 int on_cap_capable(struct bpf_raw_tracepoint_args *ctx)
 {
-	u32 standing = current_standing();
-	if (standing)
-		judged(standing, ctx->args[3], (int)ctx->args[4] != 0);
+	u32 state = current_process_state();
+	if (state)
+		mark_capability(state, ctx->args[3], (int)ctx->args[4] != 0);
 	return 0;
 }

@@ -1,9 +1,9 @@
-/* From a path that a program named to a record: remember, walk, hand over.
+/* From a path that a program named to a record: look whether it was reported before, walk, hand over.
  *
  * The path of a directory or an open file is taken from the kernel's own tree: dentry by dentry, mount by mount, up
- * to the root of the mount namespace, which is the container's root also for a process that has changed its own.
+ * to the root of the mount namespace, which is the container's root also for a process that has changed its own root.
  * dirfd, working directory, symlinks, bind mounts and chroot are right by construction. What d_path (fs/d_path.c,
- * prepend_path) does under locks is done here without: a rename in the middle can give a path that never was.
+ * prepend_path) does under locks is done here without them: a rename in the middle can give a path that never was.
  *
  * The work is split into programs that call one another by tail call, with the job kept in per-CPU memory: each stays
  * small for the verifier, and a deep path is walked WALK_NAMES names at a time. */
@@ -13,26 +13,27 @@
 #define STRINGS_SIZE 16384  /* a power of two: the cursor is masked with it */
 #define CURSOR_MASK (STRINGS_SIZE - 1)
 #define WALK_NAMES 160 /* names that one step of a walk takes */
-#define WALK_FEWER_NAMES 48 /* where a path of 1,024 names is enough: a verifier takes its time for each */
-#define MOST_WALKS 28 /* of them for one system call: two paths of 2,048 names, as many as fit into 4,095 bytes */
+#define WALK_FEWER_NAMES 48 /* where a path of 1,024 names is enough: the verifier takes its time for each name */
+#define MAX_WALKS 28 /* steps for one system call: two paths of 2,048 names, as many as fit into 4,095 bytes */
 
-/* Whose job: a system call's, an execve's, an io_uring request's. Each has memory and steps of its own. From Linux 7.0
- * on (commit a46023d5616e) a program on a raw tracepoint can be preempted, and one on another tracepoint run meanwhile;
- * never the same one: that is left out, and counted by the kernel. See README.md for what is done about it. */
-enum job_of { OF_CALL, OF_EXEC, OF_RING, JOBS };
+/* What a job is for: a system call, an execve, an io_uring request. Each kind has memory and steps of its own. From
+ * Linux 7.0 on (commit a46023d5616e) a program on a raw tracepoint can be preempted, and a program on another
+ * tracepoint run meanwhile; never the same program: the kernel leaves that run out and counts it. See README.md for
+ * what is done about it. */
+enum job_kind { JOB_SYSCALL, JOB_EXEC, JOB_IO_URING, JOBS };
 enum step {
 	STEP_NAME,
 	STEP_DESCRIPTOR,
 	STEP_SOCKET,
-	STEP_RING,
+	STEP_IO_URING,
 	STEP_WALK,
 	STEP_FINISH = STEP_WALK + JOBS,
 	STEPS = STEP_FINISH + JOBS,
 };
 BPF_PROG_ARRAY(steps, STEPS);
-BPF_PROG_ARRAY(steps_of_call, STEPS); /* an array holds programs of one type, and a system call's may be of another */
+BPF_PROG_ARRAY(syscall_steps, STEPS); /* an array holds programs of one type, and a system call's may be of another */
 
-struct place { /* struct path of the kernel */
+struct vfs_path { /* struct path of the kernel */
 	kernel_ptr mnt;
 	kernel_ptr dentry;
 };
@@ -41,11 +42,11 @@ struct job {
 	struct path_record record;
 	char text[STRINGS_SIZE + TEXT_SIZE]; /* a write may start at the last masked position */
 	u64 args[8]; /* the call's arguments */
-	struct ring_shape ring;
-	struct place base;
+	struct io_uring_shape request_shape;
+	struct vfs_path base;
 	u64 base_name; /* hash of the base's own name */
-	struct place opened;
-	u64 opened_name; /* and of the opened file's */
+	struct vfs_path opened;
+	u64 opened_name; /* hash of the opened file's own name */
 	kernel_ptr parent; /* of a file that is reached by a descriptor alone */
 	/* what is still to walk, and how far it has come */
 	kernel_ptr mount;
@@ -53,27 +54,27 @@ struct job {
 	u32 cursor;
 	u32 base_done;
 	/* what to do at the end */
-	struct seen_key key;
-	u32 near;
+	struct fact_key key; /* in `reported_facts` */
+	u32 near;            /* and its set there */
 	u64 exec_args; /* bytes of the arguments of an executed program */
 	s64 result;
-	u32 standing;
-	u32 walks;      /* tail calls of walk() so far, over both names */
+	u32 state;
+	u32 walks;      /* tail calls of walk() so far, over both paths */
 	u8 based;       /* the directory that the text is relative to is known */
-	u8 second_name; /* the call's other name is next, or being told */
-	u8 names_left;
+	u8 second_name; /* the call's second path is next, or being reported */
+	u8 names_left;  /* the call's second path is still to be reported */
 };
-BPF_PERCPU_ARRAY(jobs, struct job, JOBS);
+BPF_PERCPU_ARRAY(job_scratch, struct job, JOBS);
 
-static __always_inline struct job *current_job(u32 of)
+static __always_inline struct job *current_job(u32 kind)
 {
-	return jobs.lookup(&of);
+	return job_scratch.lookup(&kind);
 }
 
-static __always_inline void go_on(struct bpf_raw_tracepoint_args *ctx, u32 of, u32 step)
+static __always_inline void tail_call(struct bpf_raw_tracepoint_args *ctx, u32 kind, u32 step)
 {
-	if (of == OF_CALL)
-		steps_of_call.call(ctx, step);
+	if (kind == JOB_SYSCALL)
+		syscall_steps.call(ctx, step);
 	else
 		steps.call(ctx, step);
 }
@@ -86,7 +87,7 @@ static __always_inline u64 mix(u64 hash, u64 word)
 
 #define WORDS (TEXT_SIZE / 8)
 
-/* Over whole words: what is left of an older text behind the end is cleared first. */
+/* A hash over whole words: what is left of an older text behind the end is cleared first. */
 static __always_inline u64 hash_text(struct job *job, u32 length)
 {
 	u64 hash = length;
@@ -100,75 +101,75 @@ static __always_inline u64 hash_text(struct job *job, u32 length)
 	return hash;
 }
 
-/* What tells a file from all others for as long as it is remembered. A dentry's memory may come to be another's, so
- * its name counts too: the kernel's hash of that is over the parent's address and the name (fs/namei.c, hash_name).
- * These 32 bits alone: with the length behind it that is another member of a union (hash_len), and some verifiers look
- * at the first one only (6.1's does). */
-static __always_inline u64 identity(struct place *place, u64 name)
+/* A hash that tells a file from all others for as long as it is remembered. A dentry's memory may come to be another's,
+ * so `name` counts too, the kernel's hash over the parent's address and the file's name (fs/namei.c, hash_name). Only
+ * these 32 bits of it are read: with the length behind them they are another member of a union (hash_len), and some
+ * verifiers look at the first member only (6.1's does). */
+static __always_inline u64 file_identity(struct vfs_path *path, u64 name)
 {
-	return mix(mix(place->dentry, place->mnt), name);
+	return mix(mix(path->dentry, path->mnt), name);
 }
 
-static __always_inline struct place place_at(kernel_ptr address)
+static __always_inline struct vfs_path read_vfs_path(kernel_ptr address)
 {
-	struct place place = {};
-	bpf_probe_read_kernel(&place, sizeof(place), (void *)address);
-	return place;
+	struct vfs_path path = {};
+	bpf_probe_read_kernel(&path, sizeof(path), (void *)address);
+	return path;
 }
 
-/* The working directory (AT_FS_PWD) or the root (AT_FS_ROOT) of `fs`, the current task's, into the job. */
-#define TAKE_BASE(job, fs, which)                                                               \
+/* Put the working directory (AT_FS_PWD) or the root (AT_FS_ROOT) of `fs`, the current task's, into the job. */
+#define READ_BASE(job, fs, which)                                                               \
 	do {                                                                                    \
-		kernel_ptr _dentry = FOLLOW(u64, fs, (which) + AT_PATH_DENTRY);                 \
-		(job)->base.mnt = FOLLOW(u64, fs, (which) + AT_PATH_MNT);                       \
+		kernel_ptr _dentry = LOAD(u64, fs, (which) + AT_PATH_DENTRY);                   \
+		(job)->base.mnt = LOAD(u64, fs, (which) + AT_PATH_MNT);                         \
 		(job)->base.dentry = _dentry;                                                   \
-		(job)->base_name = _dentry ? FOLLOW(u32, _dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0; \
+		(job)->base_name = _dentry ? LOAD(u32, _dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0; \
 	} while (0)
 
-/* Where an open file is, and the hash of its name. */
-static __always_inline u64 take_file(struct place *place, kernel_ptr file)
+/* Put where an open file is into `path`. Gives the hash of its name. */
+static __always_inline u64 read_file_path(struct vfs_path *path, kernel_ptr file)
 {
-	kernel_ptr dentry = LOOK(u64, file, AT_FILE_PATH + AT_PATH_DENTRY);
-	place->mnt = LOOK(u64, file, AT_FILE_PATH + AT_PATH_MNT);
-	place->dentry = dentry;
-	return dentry ? LOOK(u32, dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0;
+	kernel_ptr dentry = LOAD_CAST(u64, file, AT_FILE_PATH + AT_PATH_DENTRY);
+	path->mnt = LOAD_CAST(u64, file, AT_FILE_PATH + AT_PATH_MNT);
+	path->dentry = dentry;
+	return dentry ? LOAD_CAST(u32, dentry, AT_DENTRY_NAME + AT_QSTR_HASH) : 0;
 }
 
-static __always_inline void walk_next(struct job *job, struct place *place)
+static __always_inline void start_walk(struct job *job, struct vfs_path *path)
 {
-	job->mount = place->mnt - AT_MOUNT_MNT;
-	job->dentry = place->dentry;
+	job->mount = path->mnt - AT_MOUNT_MNT;
+	job->dentry = path->dentry;
 }
 
-/* chdir and chroot are looked at when they are done, and then what their path was relative to is no longer the
- * task's: what it had is kept, by its struct fs_struct, from its fork, exec and each of these calls on. A directory
- * in it can be gone only if it was removed. */
-struct places {
-	struct place root;
-	struct place pwd;
+/* chdir and chroot are looked at when they are done, and then the directory that their path was relative to is no
+ * longer the task's. So the root and working directory of each struct fs_struct are kept here, from the task's fork,
+ * exec and each of these calls on. A directory that is kept here can be gone only if it was removed. */
+struct root_and_pwd {
+	struct vfs_path root;
+	struct vfs_path pwd;
 };
-BPF_TABLE("lru_hash", kernel_ptr, struct places, departures, 8192);
+BPF_TABLE("lru_hash", kernel_ptr, struct root_and_pwd, fs_before_chdir, 8192);
 
-static __always_inline void remember_places(kernel_ptr fs)
+static __always_inline void remember_root_and_pwd(kernel_ptr fs)
 {
-	struct places now = {};
+	struct root_and_pwd now = {};
 #if AT_FS_PWD == AT_FS_ROOT + 16
 	bpf_probe_read_kernel(&now, sizeof(now), (void *)fs + AT_FS_ROOT);
 #else
-	now.root = place_at(fs + AT_FS_ROOT);
-	now.pwd = place_at(fs + AT_FS_PWD);
+	now.root = read_vfs_path(fs + AT_FS_ROOT);
+	now.pwd = read_vfs_path(fs + AT_FS_PWD);
 #endif
-	departures.update(&fs, &now);
+	fs_before_chdir.update(&fs, &now);
 }
 
-/* Whether the walk has to end here, so that what was walked can still be told: the kernel follows 33 tail calls
+/* Whether the walk has to end here, so that what was walked can still be reported: the kernel follows 33 tail calls
  * (MAX_TAIL_CALL_CNT, include/linux/bpf.h) and no more. */
 static __always_inline int out_of_walks(struct job *job)
 {
-	return ++job->walks >= (job->names_left ? MOST_WALKS / 2 : MOST_WALKS);
+	return ++job->walks >= (job->names_left ? MAX_WALKS / 2 : MAX_WALKS);
 }
 
-/* What is read of a dentry at once. A short name lies in the dentry itself. */
+/* The members of a dentry that are read at once. A short name lies in the dentry itself. */
 #define SHORT_NAME 32 /* DNAME_INLINE_LEN of the kernel that has the least */
 struct name_and_parent {
 	kernel_ptr parent;
@@ -203,9 +204,9 @@ static __always_inline int append_name(struct job *job, u32 cursor, kernel_ptr d
 }
 
 /* Appends the names from job->dentry upwards, leaf first. */
-static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 of, int names)
+static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 kind, int names)
 {
-	struct job *job = current_job(of);
+	struct job *job = current_job(kind);
 	if (!job)
 		return 0;
 	kernel_ptr mount = job->mount;
@@ -242,25 +243,25 @@ static __always_inline int walk(struct bpf_raw_tracepoint_args *ctx, u32 of, int
 		job->mount = mount;
 		job->dentry = dentry;
 		if (!out_of_walks(job))
-			go_on(ctx, of, STEP_WALK + of);
+			tail_call(ctx, kind, STEP_WALK + kind);
 		job->record.head.flags |= FLAG_TRUNCATED;
 	}
 	if (!job->base_done) {
 		job->base_done = 1;
 		job->record.base_length = cursor - job->record.asked_length;
 		if (job->opened.dentry) {
-			walk_next(job, &job->opened);
+			start_walk(job, &job->opened);
 			if (!out_of_walks(job))
-				go_on(ctx, of, STEP_WALK + of);
+				tail_call(ctx, kind, STEP_WALK + kind);
 			job->record.head.flags |= FLAG_TRUNCATED;
 		}
 	}
-	go_on(ctx, of, STEP_FINISH + of);
+	tail_call(ctx, kind, STEP_FINISH + kind);
 	count_loss(LOST_RECORD);
 	return 0;
 }
 
-/* What was opened, as the file itself says. */
+/* Put into the record what the opened file's inode and file system say. */
 static __always_inline void describe_opened(struct job *job, kernel_ptr root)
 {
 	struct path_record *record = &job->record;
@@ -286,9 +287,9 @@ static __always_inline void mark_base(struct job *job)
 		job->record.head.flags |= FLAG_BASED;
 }
 
-static __always_inline int finish(struct bpf_raw_tracepoint_args *ctx, u32 of)
+static __always_inline int finish(struct bpf_raw_tracepoint_args *ctx, u32 kind)
 {
-	struct job *job = current_job(of);
+	struct job *job = current_job(kind);
 	if (!job)
 		return 0;
 	struct path_record *record = &job->record;
@@ -312,28 +313,28 @@ static __always_inline int finish(struct bpf_raw_tracepoint_args *ctx, u32 of)
 		return 0;
 	record->head.length = size;
 	if (hand_over(record, size, LET_SLEEP) && record->head.type == RECORD_FILE)
-		untell(&job->key, job->near);
+		forget_reported(&job->key, job->near);
 	if (job->names_left)
-		go_on(ctx, of, of == OF_RING ? STEP_RING : STEP_NAME);
+		tail_call(ctx, kind, kind == JOB_IO_URING ? STEP_IO_URING : STEP_NAME);
 	return 0;
 }
 
-int walk_of_call(struct bpf_raw_tracepoint_args *ctx)
+int walk_syscall(struct bpf_raw_tracepoint_args *ctx)
 {
-	return walk(ctx, OF_CALL, WALK_NAMES);
+	return walk(ctx, JOB_SYSCALL, WALK_NAMES);
 }
 
-int walk_of_exec(struct bpf_raw_tracepoint_args *ctx)
+int walk_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-	return walk(ctx, OF_EXEC, WALK_FEWER_NAMES);
+	return walk(ctx, JOB_EXEC, WALK_FEWER_NAMES);
 }
 
-int finish_call(struct bpf_raw_tracepoint_args *ctx)
+int finish_syscall(struct bpf_raw_tracepoint_args *ctx)
 {
-	return finish(ctx, OF_CALL);
+	return finish(ctx, JOB_SYSCALL);
 }
 
 int finish_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-	return finish(ctx, OF_EXEC);
+	return finish(ctx, JOB_EXEC);
 }

@@ -1,8 +1,8 @@
-"""Dataclasses to plain JSON values and back, by their type annotations; a part of `store`.
+"""Dataclasses to plain JSON values and back, by their type annotations.
 
-Knows what the facts are made of: dataclasses, str, int, float, bool, bytes (as base64), enums, tuples of one
-type, mappings with str or int keys, optional values, and Any (JSON as it is). Fields that have their default
-value are left out, so that a capture stays small and a later slimtrace can add fields.
+The codec knows what the facts are made of: dataclasses, str, int, float, bool, bytes (as base64), enums,
+tuples of one type, mappings with str or int keys, optional values, and Any (JSON as it is). Fields that have
+their default value are left out, so that a capture stays small and a later slimtrace can add fields.
 """
 
 import base64
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Malformed(ValueError):
-    """A JSON value that is not what the type wants."""
+    """A JSON value that does not fit the type."""
 
 
 def encode(value: Any) -> Any:
@@ -44,7 +44,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: type[T], value: Any) -> T:
-    """A `kind` from JSON values. Raises Malformed for a value of another shape."""
+    """The `kind` that `value`, a JSON value, stands for. Raises Malformed for a value of another shape."""
     wanted: Any = kind
     found: T = _decoder(wanted)(value)
     return found
@@ -52,7 +52,7 @@ def decode(kind: type[T], value: Any) -> T:
 
 @cache
 def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """The fields of a dataclass with their defaults (MISSING for none); private ones are caches, not data."""
+    """A dataclass's fields with their defaults (MISSING for none); private fields are caches and left out."""
     found = []
     for each in dataclasses.fields(kind):
         if not each.name.startswith("_"):
@@ -63,7 +63,7 @@ def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
 
 @cache
 def _decoder(kind: Any) -> Callable[[Any], Any]:
-    """The function that reads a `kind`; made once for every type."""
+    """The function that makes a `kind` from a JSON value; made once for every type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return lambda value: value
@@ -129,7 +129,7 @@ def _dataclass(kind: Any) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if type(value) is not dict or not required <= value.keys():
             _wrong(kind, value)
-        # An unknown field was added by a later slimtrace with the same schema: what it says is extra.
+        # An unknown field was added by a later slimtrace with the same schema: it may be ignored.
         return kind(**{name: fields[name](part) for name, part in value.items() if name in fields})
 
     return read

@@ -1,4 +1,4 @@
-"""Where the data that travels with the package lies: bpf/ and kernels/.
+"""The folders of data that belong to the package: bpf/ and kernels/.
 
 In a wheel they are below ``slimtrace/_data``; in a checkout (editable install) beside the package.
 """

@@ -1,8 +1,8 @@
-"""The one way in which slimtrace says that something cannot be done.
+"""SlimtraceError, the one way in which slimtrace reports a failure, and the exit codes.
 
-Every failure that a user can cause is a SlimtraceError; the command line alone catches it, prints it in
-one voice (``slimtrace: cannot …`` and a hint) and turns it into an exit code. Anything else that escapes is
-a defect of slimtrace and says so.
+Every failure that a user can cause is a SlimtraceError; the command line alone catches it, prints it in one
+form (``slimtrace: cannot …`` and a hint) and turns it into an exit code. Any other exception that reaches the
+user is a defect of slimtrace.
 """
 
 from enum import IntEnum
@@ -32,10 +32,10 @@ class Exit(IntEnum):
 
 
 class SlimtraceError(Exception):
-    """A failure with a message for the user, a hint what to do next, and an exit code.
+    """A failure with a message for the user, a hint about what to do next, and an exit code.
 
-    `message` is lower case, begins with "cannot" and names the path or id concerned. `log` is what the
-    container said last, line by line.
+    `message` is lower case, begins with "cannot" and names the path or id concerned. `log` are the
+    container's last lines.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class SlimtraceError(Exception):
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM arrived; everything that was set up is taken down on the way out.
 
-    It can arrive anywhere, also where an Exception is expected and survived: an ELF file that is none, a
-    server that does not answer. Hence, like KeyboardInterrupt, it is none.
+    It can arrive anywhere, also where code catches Exception and goes on: at an ELF file that is malformed, at
+    a server that does not answer. Hence, like KeyboardInterrupt, it is no Exception.
     """
 
     def __init__(self, signal_name: str) -> None:
         super().__init__(signal_name)
         self.exit_code = Exit.TERMINATED if signal_name == "SIGTERM" else Exit.INTERRUPTED
 
-    def told(self) -> SlimtraceError:
-        """The same for the user."""
+    def as_error(self) -> SlimtraceError:
+        """The interrupt as an error to print for the user."""
         return SlimtraceError(
             f"cannot go on: {self.args[0]} received", "nothing was left behind", self.exit_code
         )

@@ -1,5 +1,5 @@
-"""Who owns what a run puts into the world: containers and work directories carry their process's identity,
-so that a later run can tell the leavings of a killed one from the property of one that still works."""
+"""The owner of what a run creates: containers, work directories and temporary names carry the identity of their
+process, so that a later run can tell the leftovers of a killed run from what a living run still uses."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 
 def identity(pid: int) -> str:
     """``pid:starttime`` of a process, start time in clock ticks since boot (proc_pid_stat(5), field 22), so
-    that a recycled pid is told apart. Empty when there is no such process, or it is dead and unreaped."""
+    that a reused pid is told apart. Empty when there is no such process, or it is a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -23,6 +23,6 @@ def current() -> str:
 
 
 def alive(owner: str) -> bool:
-    """Whether the process that `owner` names still runs; False for a malformed name."""
+    """Whether the process with the identity `owner` still runs; False for a malformed identity."""
     pid = owner.partition(":")[0]
     return pid.isascii() and pid.isdigit() and len(pid) < 10 and identity(int(pid)) == owner

@@ -1,15 +1,15 @@
-"""Ctrl-C and SIGTERM: where they may break in, and where they wait.
+"""Ctrl-C and SIGTERM: where they may interrupt the program, and where they are deferred.
 
 Python runs a signal's handler between any two steps of the main thread: also between the making of a directory
-and the note that it is to be removed, also in the midst of the removal. So a recipe that makes things lets
-signals wait, except where nothing is half made:
+and the registration of its removal, also in the middle of the removal. So a recipe that creates things defers
+the signals, except where nothing is half made:
 
-    with signals.deferred(), ExitStack() as stack, signals.admitted(): ...
+    with signals.deferred(), ExitStack() as stack, signals.delivered(): ...
 
-A handler that raises should do so once (as `raise_once` makes it): what was raised then finds its way out
-undisturbed, whoever presses Ctrl-C again. Should it get lost on that way (Python only prints what is raised
-in a __del__ or in a callback from C, and makes a RuntimeError of anything in __set_name__, thus in imports),
-`admit` raises it again, and `raised` knows.
+A handler that raises should do so once (as `raise_once` makes it): its exception then propagates undisturbed,
+even if the user presses Ctrl-C again. Should the exception get lost (Python only prints what is raised in a
+__del__ or in a callback from C, and makes a RuntimeError of anything in __set_name__, thus in imports),
+`deliver_pending` raises it again, and `raised` gives it.
 """
 
 import gc
@@ -20,37 +20,37 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
+TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Gate:
-    """Shut, it keeps the signals that arrive; opened, it lets the first of them through."""
+class _Deferral:
+    """Between `hold` and `release`, signals that arrive are pending; `release` delivers the first one."""
 
     def __init__(self) -> None:
-        self.depth = 0  # how many `deferred` are around us
-        self.waiting: list[int] = []
+        self.depth = 0  # how many `deferred` contexts are open
+        self.pending: list[int] = []
         self.raised: BaseException | None = None
         self._handlers: dict[int, Any] = {}
 
-    def shut(self) -> None:
-        for number in ENDING:
-            self._handlers[number] = signal.signal(number, self._keep)
+    def hold(self) -> None:
+        for number in TERMINATION_SIGNALS:
+            self._handlers[number] = signal.signal(number, self._record)
 
-    def open(self) -> None:
+    def release(self) -> None:
         while self._handlers:
             number, handler = self._handlers.popitem()
             with suppress(TypeError):  # None: a handler that was not installed from Python
                 signal.signal(number, handler)
-        if self.waiting:
-            first = self.waiting[0]
-            self.waiting.clear()
+        if self.pending:
+            first = self.pending[0]
+            self.pending.clear()
             signal.raise_signal(first)
 
-    def _keep(self, number: int, _frame: FrameType | None) -> None:
-        self.waiting.append(number)
+    def _record(self, number: int, _frame: FrameType | None) -> None:
+        self.pending.append(number)
 
 
-_gate = _Gate()
+_deferral = _Deferral()
 
 
 def raise_once(error: Callable[[str], BaseException]) -> Callable[[int, FrameType | None], None]:
@@ -58,74 +58,74 @@ def raise_once(error: Callable[[str], BaseException]) -> Callable[[int, FrameTyp
 
     def handler(number: int, _frame: FrameType | None) -> None:
         ignore()
-        _gate.raised = error(signal.Signals(number).name)
-        raise _gate.raised
+        _deferral.raised = error(signal.Signals(number).name)
+        raise _deferral.raised
 
     return handler
 
 
 def raised() -> BaseException | None:
-    """What a handler of `raise_once` has raised."""
-    return _gate.raised
+    """The exception that a handler of `raise_once` has raised."""
+    return _deferral.raised
 
 
 def ignore() -> None:
-    """From now on they have no effect."""
-    for number in ENDING:
+    """From now on the termination signals have no effect."""
+    for number in TERMINATION_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Inside, the signals wait, for the end or for `admitted`. In a thread other than the main one, where
-    Python runs no handlers, nothing needs to wait."""
+    """Inside, signals are pending until the end or until `delivered`. In a thread other than the main one,
+    where Python runs no handlers, nothing is deferred."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _gate.depth += 1
+    _deferral.depth += 1
     try:
-        if _gate.depth == 1:
-            _gate.shut()
+        if _deferral.depth == 1:
+            _deferral.hold()
         yield
     finally:
-        _gate.depth -= 1
-        if _gate.depth == 0:
-            _gate.open()
+        _deferral.depth -= 1
+        if _deferral.depth == 0:
+            _deferral.release()
 
 
 @contextmanager
-def admitted() -> Iterator[None]:
-    """Inside, they have their effect again, however many `deferred` are around; one that waits has it now."""
+def delivered() -> Iterator[None]:
+    """Inside, signals have their effect again, in however many `deferred`; a pending one is delivered now."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    depth, _gate.depth = _gate.depth, 0
+    depth, _deferral.depth = _deferral.depth, 0
     try:
         if depth:
-            _gate.open()
+            _deferral.release()
         yield
     finally:
-        _gate.depth = depth
+        _deferral.depth = depth
         if depth:
-            _gate.shut()
+            _deferral.hold()
 
 
-def admit() -> None:
-    """A moment at which one that waits has its effect, and one that has been lost has it again."""
-    with admitted():
-        if _gate.raised is not None:
-            raise _gate.raised
+def deliver_pending() -> None:
+    """Deliver a pending signal now, and raise the exception of an earlier one again if it got lost."""
+    with delivered():
+        if _deferral.raised is not None:
+            raise _deferral.raised
 
 
-def forget() -> None:
-    """Those that wait have come too late."""
-    _gate.waiting.clear()
+def discard_pending() -> None:
+    """Drop the pending signals: they have come too late."""
+    _deferral.pending.clear()
 
 
-def let_go() -> None:
-    """Free what was raised and, with it, what the frames that it came through hold: a context that a signal has
-    left half entered ends now, while everything that it wants at its end is still there."""
-    _gate.raised = None
-    _gate.waiting.clear()
+def release_raised() -> None:
+    """Free the exception that was raised and, with it, the objects in the frames of its traceback: a context
+    that a signal has left half entered ends now, while everything that its exit needs is still there."""
+    _deferral.raised = None
+    _deferral.pending.clear()
     gc.collect()
-    ignore()  # it may have been one that gives the signals their effect back
+    ignore()  # the context that ended may have restored the signals' handlers

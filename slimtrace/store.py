@@ -3,10 +3,11 @@
     capture.json       the schema number, then the image
     tree.jsonl.gz      one entry of the file tree a line
     trace.json.gz      what happened
-    contents.json.gz   what the files said when they were asked
-    runs.json.gz       what came of each run
+    contents.json.gz   the answers that decisions needed from the files' contents
+    runs.json.gz       the result of each run
 
-The same capture gives the same bytes. Paths that are not UTF-8 are kept as JSON escapes of lone surrogates.
+The same capture gives the same bytes. Bytes of paths that are not UTF-8 are kept as JSON escapes of lone
+surrogates.
 A folder may come from anyone: it is read as plain data, in bounded amounts, and checked against the types.
 """
 
@@ -33,9 +34,9 @@ SCHEMA = 4
 FILES = ("capture.json", "tree.jsonl.gz", "trace.json.gz", "contents.json.gz", "runs.json.gz")
 LIMIT = 1 << 28  # bytes of one file, unpacked: about two million tree entries
 LINE_LIMIT = 1 << 17  # bytes of a tree entry: two paths of PATH_MAX, each byte an escape, and some numbers
-_GZIP = 16 + zlib.MAX_WBITS  # zlib's window for a gzip header, which then has no time and no name
-_quoted = json.JSONEncoder().encode  # of a string
-_PIECE = 4096  # entries that are packed at a time
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's wbits for a gzip header, which has no time and no name
+_quoted = json.JSONEncoder().encode  # the JSON text of a string
+_PIECE = 4096  # tree entries that are packed at a time
 
 
 def pack(capture: Capture) -> dict[str, bytes]:
@@ -53,7 +54,8 @@ def pack(capture: Capture) -> dict[str, bytes]:
 
 
 def save(capture: Capture, folder: Path) -> None:
-    """Write the capture into `folder`, made if need be and readable by everyone. Raises SlimtraceError."""
+    """Write the capture into `folder`, which is made if need be; the files are readable by everyone. Raises
+    SlimtraceError."""
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name, data in pack(capture).items():
@@ -67,8 +69,8 @@ def save(capture: Capture, folder: Path) -> None:
 
 
 def load(folder: Path) -> Capture:
-    """The capture that `save` has written. Raises SlimtraceError (BAD_INPUT) for anything else, and a hint
-    to upgrade for the schema of a later slimtrace."""
+    """The capture that `save` has written. Raises SlimtraceError (BAD_INPUT) for anything else; for the schema
+    of another slimtrace, with a hint to use that one."""
     where = paths.printable(str(folder))
     try:
         head = json.loads(_read(folder / "capture.json"))
@@ -94,7 +96,8 @@ def load(folder: Path) -> Capture:
 
 
 def _tree(entries: Iterable[Entry]) -> FileTree:
-    """The tree, if it is one: clean absolute paths, each once, and every parent a directory."""
+    """The tree of the entries. Raises Malformed unless all paths are clean, absolute and distinct, and every
+    parent is a directory."""
     found: dict[str, Entry] = {}
     for entry in entries:
         if entry.path in found or paths.clean(entry.path) != entry.path or "/../" in f"{entry.path}/":
@@ -114,14 +117,14 @@ def _line(value: Any) -> str:
 
 
 def _tree_lines(tree: FileTree) -> Iterator[str]:
-    """The lines of the tree, some at a time: an image may have half a million."""
+    """The text of the tree, _PIECE lines at a time: an image may have half a million."""
     entries = iter(tree)
     while some := list(islice(entries, _PIECE)):
         yield "".join(map(entry_line, some))
 
 
 def entry_line(entry: Entry) -> str:
-    """What ``encode`` and ``json.dumps`` make of an entry, in a fifth of the time."""
+    """The line of an entry: the same as ``encode`` and ``json.dumps`` make, in a fifth of their time."""
     line = f'{{"path":{_quoted(entry.path)},"kind":"{entry.kind.value}"'
     if entry.mode != 0o644:
         line += f',"mode":{entry.mode}'
@@ -159,7 +162,8 @@ def _gunzip(path: Path) -> bytes:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a packed file, one at a time. Raises Malformed for a file, or a line, beyond its limit."""
+    """The lines of a gzipped file, one at a time. Raises Malformed for a file longer than LIMIT, or a line
+    longer than LINE_LIMIT."""
     left = LIMIT
     with _opened(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
         while line := unpacked.readline(LINE_LIMIT + 1):
@@ -170,7 +174,8 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _opened(path: Path) -> Any:
-    """A regular file for reading: a fifo in a stranger's folder must not make us wait for ever."""
+    """A regular file for reading. Raises Malformed for another kind of file: opening a FIFO in a folder of
+    unknown origin must not block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -166,7 +166,16 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"SLIMTRACE_REQUIRE names unknown features: {', '.join(sorted(unknown))}")
 
 
+# Programs and packages; the other features are Docker, other runtimes, root, the kernel's tracing and virtual
+# machines. `make check` leaves the tests that need one of those out: -m "not machine".
+INSTALLED = frozenset({"cc", "strace", "vagrant", "apparmor-parser", "selinux", "compose-schema", "tmux"})
+
+
+# A conftest of a folder, which comes first, has marked its tests by now; pytest's own -m comes after.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(set(mark.args) - INSTALLED for mark in item.iter_markers("requires")):
+            item.add_marker("machine")
     # Side by side the folders of long tests begin first, so that no worker is left alone with one at the end.
     if "PYTEST_XDIST_WORKER" in os.environ:
         long = ["vm", "e2e", "host"]

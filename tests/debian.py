@@ -1,6 +1,6 @@
-"""What Debian's packages hold, in a cache outside of the checkout.
+"""Files of Debian packages for the tests, in a cache outside of the checkout.
 
-They are fetched and unpacked, not installed: that would set this machine up for what is in them.
+The packages are downloaded and unpacked, not installed: installing would configure this machine for them.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from vm.kernels import beside
+from vm.kernels import create_once
 
 
 class Unobtainable(Exception):
-    """A package that cannot be had, and why."""
+    """A package that cannot be fetched; the message says why."""
 
 
-def kept(package: str, take: Callable[[Path, Path], None]) -> Path:
-    """The folder of what `take` (package unpacked, folder to fill) took, out of the cache or fetched into it.
-    Raises Unobtainable."""
+def cached(package: str, extract: Callable[[Path, Path], None]) -> Path:
+    """The cache folder of `package`. On a miss the package is fetched, and `extract`(unpacked package, new
+    folder) copies what the tests need into that folder. Raises Unobtainable."""
     folder = Path(os.environ.get("SLIMTRACE_PACKAGES") or "/var/cache/slimtrace-packages") / package
     try:
-        with beside(folder) as ready:
-            if ready is not None:
-                unpacked = _fetch(package, ready.with_name("apt"))
-                ready.mkdir()
-                take(unpacked, ready)
+        with create_once(folder) as staging:
+            if staging is not None:
+                unpacked = _fetch(package, staging.with_name("apt"))
+                staging.mkdir()
+                extract(unpacked, staging)
     except subprocess.CalledProcessError as failed:
         tail = (failed.stderr or b"").decode(errors="replace").split()[-30:]
         raise Unobtainable(f"cannot fetch {package}: {failed.cmd[0]}: {' '.join(tail)}") from failed
@@ -36,7 +36,7 @@ def kept(package: str, take: Callable[[Path, Path], None]) -> Path:
 
 
 def run(*command: str, cwd: Path | None = None, given: bytes | None = None) -> bytes:
-    """Its output. Raises CalledProcessError."""
+    """The stdout of `command`. Raises CalledProcessError."""
     done = subprocess.run(command, cwd=cwd, input=given, check=True, capture_output=True, timeout=300)
     return done.stdout
 
@@ -46,7 +46,7 @@ def _fetch(package: str, state: Path) -> Path:
     download = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package)
     try:
         run(*download, cwd=state)
-    except subprocess.CalledProcessError:  # apt's lists are old, or not there
+    except subprocess.CalledProcessError:  # apt's package lists are outdated or missing
         run("apt-get", "-qq", "update")
         run(*download, cwd=state)
     (file,) = state.glob("*.deb")

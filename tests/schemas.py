@@ -1,4 +1,4 @@
-"""The JSON schema of Compose files, as Debian's docker-compose has it."""
+"""The JSON schema of Compose files, from Debian's docker-compose package."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NAME = "compose_spec.json"
 
 def compose() -> dict[str, Any]:
     """The schema. Raises debian.Unobtainable."""
-    found: dict[str, Any] = json.loads((debian.kept("docker-compose", _take) / _NAME).read_text())
+    found: dict[str, Any] = json.loads((debian.cached("docker-compose", _extract) / _NAME).read_text())
     return found
 
 
-def _take(unpacked: Path, ready: Path) -> None:
+def _extract(unpacked: Path, staging: Path) -> None:
     (schema,) = unpacked.glob(f"usr/lib/python3/dist-packages/compose/config/{_NAME}")
-    shutil.copy(schema, ready)
+    shutil.copy(schema, staging)

@@ -3,7 +3,7 @@
 #
 #   provision.sh [--test] [--venv DIR]
 #
-#   --test      also what only the test suite and the linters need
+#   --test      also the packages that only the test suite and the linters need
 #   --venv DIR  where the Python environment goes (default: .venv in the checkout)
 #
 # `make`, the continuous integration and Vagrant all use this one script. It installs
@@ -50,19 +50,19 @@ installed() {
 # ------------------------------------------------------------------ packages
 
 # bcc comes from the distribution, since its Python half has to fit its library. The
-# compiler makes the tests' little workloads; mmdebstrap makes the sample images.
+# C compiler is for the tests' workloads; mmdebstrap makes the sample images.
 wanted="python3-bpfcc python3-venv libseccomp2 iproute2 iptables procps
     gcc libc6-dev mmdebstrap debian-archive-keyring ca-certificates"
 if [ "$mode" = test ]; then
     wanted="$wanted apparmor strace tmux crun"
     # tests/vm boots other kernels; the last four unpack them and make the guest's disk.
     wanted="$wanted qemu-system-x86 busybox-static kmod zstd xz-utils e2fsprogs"
-    # tests/reason compiles SELinux policies, and asks what they allow.
+    # tests/reason compiles SELinux policies, and queries the compiled rules.
     wanted="$wanted secilc setools policycoreutils"
-    # tests/e2e builds with podman's service too; netavark, or it would bring another network stack.
+    # tests/e2e builds with podman's service too; without netavark podman would install another network stack.
     wanted="$wanted podman netavark runc"
 fi
-# The distribution's Docker must not push aside one that is there already.
+# The distribution's Docker must not replace one that is installed already.
 if ! command -v dockerd >/dev/null; then
     wanted="$wanted docker.io"
 fi
@@ -72,13 +72,13 @@ for package in $wanted; do
     installed "$package" || missing="$missing $package"
 done
 
-# Not every release has these; the first is part of docker.io on the older ones.
+# Not every release has these packages; the first is part of docker.io on the older ones.
 maybe=
 command -v docker >/dev/null || maybe="$maybe docker-cli"
 if [ "$mode" = test ] && ! command -v vagrant >/dev/null; then
     maybe="$maybe vagrant"
 fi
-# In qemu-system-common up to Debian 12 and Ubuntu 22.10, a package of its own since.
+# virtiofsd is in qemu-system-common up to Debian 12 and Ubuntu 22.10, in a package of its own since.
 if [ "$mode" = test ] && [ ! -x /usr/lib/qemu/virtiofsd ] && [ ! -x /usr/libexec/virtiofsd ]; then
     maybe="$maybe virtiofsd"
 fi

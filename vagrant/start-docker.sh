@@ -3,8 +3,8 @@
 #
 #   start-docker.sh [--socket PATH --data-root DIR [-- DOCKERD-OPTION...]]
 #
-# Nothing is done when one answers. Else systemd starts it, or where there is no
-# systemd this script does, and leaves it running. The options are for a second
+# Does nothing when a daemon answers. Else systemd starts one, or, where there is no
+# systemd, this script starts dockerd and leaves it running. The options are for a second
 # daemon beside the machine's own: one with its socket and its state elsewhere.
 set -eu
 
@@ -72,7 +72,8 @@ print(json.load(answer).get("CgroupVersion") or "1")
 END
 }
 
-# Exits when a daemon answers: gladly with cgroup2, else with what to do about it.
+# Exits when a daemon answers: with success if it uses cgroup2, else with a message
+# that says what to do.
 finish_if_it_answers() {
     version=$(cgroup_version) || return 0
     [ "$version" = 2 ] && exit 0
@@ -80,7 +81,7 @@ finish_if_it_answers() {
 Stop it and run this again, and it is started with version 2."
 }
 
-# Only what this attempt wrote: the log is kept from one start to the next.
+# Only the lines that this attempt wrote: the log is kept from one start to the next.
 fail_with_log() {
     if [ -r "$log" ]; then
         tail -c "+$((log_size + 1))" "$log" | tail -n 15 >&2

@@ -1,1 +1,1 @@
-"""Decisions to world: archives, layers, profile files."""
+"""Writes what was decided: layers, image archives, and the folder of artifacts."""

@@ -20,12 +20,12 @@ _CHUNK = 1 << 20
 
 
 def image_id(config: Mapping[str, Any]) -> str:
-    """The ``sha256:…`` that an engine gives to the image with this configuration."""
+    """The id ``sha256:…`` that an engine gives to the image with this configuration."""
     return f"sha256:{hashlib.sha256(_canonical(config)).hexdigest()}"
 
 
-def archive(layer_file: Path, layer: Layer, config: Mapping[str, Any], tags: Sequence[str]) -> Iterator[bytes]:
-    """The archive piece by piece, for ``Engine.load``. Raises SlimtraceError if the layer cannot be read."""
+def stream(layer_file: Path, layer: Layer, config: Mapping[str, Any], tags: Sequence[str]) -> Iterator[bytes]:
+    """The archive in chunks, for ``Engine.load``. Raises SlimtraceError if the layer cannot be read."""
     body = _canonical(config)
     config_name = f"{image_id(config).removeprefix('sha256:')}.json"
     layer_name = f"{layer.diff_id.removeprefix('sha256:')}/layer.tar"
@@ -45,11 +45,11 @@ def archive(layer_file: Path, layer: Layer, config: Mapping[str, Any], tags: Seq
 def write_archive(
     layer_file: Path, layer: Layer, config: Mapping[str, Any], tags: Sequence[str], out: Path
 ) -> str:
-    """Write the archive to the new file `out`; the image's id. Raises SlimtraceError with the unfinished
-    file removed: NO_SPACE for a full disk."""
+    """Write the archive to the new file `out`; the image's id. Raises SlimtraceError, after it has removed the
+    unfinished file: NO_SPACE for a full disk."""
     try:
         with out.open("xb") as target:
-            for piece in archive(layer_file, layer, config, tags):
+            for piece in stream(layer_file, layer, config, tags):
                 target.write(piece)
     except BaseException as error:
         if isinstance(error, FileExistsError):
@@ -63,7 +63,7 @@ def write_archive(
 
 
 def _canonical(value: Any) -> bytes:
-    """The one spelling of a JSON value: its digest must not depend on the order of keys."""
+    """The canonical JSON of `value`: its digest must not depend on the order of keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -1,8 +1,8 @@
-"""The header of one entry in a tar, in the PAX format (pax(1), POSIX.1-2017): a "ustar" block, before it
-extended records for what does not fit into that.
+"""The header of one entry in a tar, in the PAX format (pax(1), POSIX.1-2017): a "ustar" block, and before that
+block extended records for the values that do not fit into it.
 
-Written here and not by tarfile, which takes text where a file system has bytes: a name that is not UTF-8, an
-extended attribute of any content.
+The header is not written by tarfile, which takes text where a file system has bytes: a name that is not UTF-8,
+an extended attribute of any content.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from slimtrace.facts import paths
 from slimtrace.facts.tree import Entry, Kind
 
 BLOCK = 512
-# Bytes of one entry's extended records: more than 1 MiB is refused by the engines' reader (Go's archive/tar
+# Bytes of one entry's extended records: the engines' reader refuses more than 1 MiB (Go's archive/tar
 # reader.go, maxSpecialFileSize).
 RECORDS_LIMIT = 1 << 20
 _TYPES = {
@@ -27,13 +27,13 @@ _EXTENDED_NAME = b"././@PaxHeader"
 _OCTAL7, _OCTAL11 = 0o7777777, 0o77777777777  # the largest numbers of the short fields and of the long ones
 
 
-def header(entry: Entry, same: str, xattrs: Mapping[str, bytes]) -> bytes:
-    """The header blocks of `entry`. With `same`, the path of an earlier entry, it is one more name of that; a
-    hardlink repeats the xattrs, since an engine that unpacks it sets the owner once more, and chown(2) clears
-    file capabilities. Every name in `xattrs` must be one that `can_carry` says yes to."""
+def header(entry: Entry, hardlink_to: str, xattrs: Mapping[str, bytes]) -> bytes:
+    """The header blocks of `entry`. With `hardlink_to`, the path of an earlier entry, `entry` is a hardlink to
+    that path. A hardlink repeats the xattrs, since an engine that unpacks it sets the owner once more, and
+    chown(2) clears file capabilities. Every name in `xattrs` must be one that `can_carry_xattr` accepts."""
     name = (_relative(entry.path) or b".") + (b"/" if entry.kind is Kind.DIR else b"")
-    link = _relative(same) if same else paths.encode(entry.target)
-    size = entry.size if entry.kind is Kind.FILE and not same else 0
+    link = _relative(hardlink_to) if hardlink_to else paths.encode(entry.target)
+    size = entry.size if entry.kind is Kind.FILE and not hardlink_to else 0
     seconds, part = divmod(entry.mtime_ns, 10**9)
     records: dict[bytes, bytes] = {
         b"SCHILY.xattr." + paths.encode(key): value for key, value in sorted(xattrs.items())
@@ -57,7 +57,7 @@ def header(entry: Entry, same: str, xattrs: Mapping[str, bytes]) -> bytes:
         gid=entry.gid if entry.gid <= _OCTAL7 else 0,
         size=size if size <= _OCTAL11 else 0,
         seconds=min(max(seconds, 0), _OCTAL11),
-        kind=_HARDLINK if same else _TYPES[entry.kind],
+        kind=_HARDLINK if hardlink_to else _TYPES[entry.kind],
         link=link[:100],
         device=(entry.major, entry.minor),
     )
@@ -68,14 +68,14 @@ def header(entry: Entry, same: str, xattrs: Mapping[str, bytes]) -> bytes:
     return before + body + bytes(-len(body) % BLOCK) + block
 
 
-def can_carry(name: str, value: bytes) -> bool:
-    """Whether an extended attribute can be written: a record's key ends at its first ``=``, and an empty value
-    means that there is none (pax(1), "pax Extended Header")."""
+def can_carry_xattr(name: str, value: bytes) -> bool:
+    """Whether an extended attribute can be written: a record's key ends at its first ``=``, and a record with
+    an empty value deletes the attribute (pax(1), "pax Extended Header")."""
     return "=" not in name and bool(value)
 
 
 def decimal(nanoseconds: int) -> str:
-    """Seconds as a record wants them: decimal, with no zeros at the end."""
+    """The decimal seconds of a PAX record, without zeros at the end."""
     sign = "-" if nanoseconds < 0 else ""
     whole, part = divmod(abs(nanoseconds), 10**9)
     return f"{sign}{whole}.{part:09}".rstrip("0").rstrip(".")
@@ -110,8 +110,8 @@ def _block(
     )  # fmt: skip
     block += b"ustar\00000%b%07o\0%07o\0" % (bytes(64), *device)
     block = block.ljust(BLOCK, b"\0")
-    # The sum of all bytes, its own field taken as spaces.
+    # The checksum: the sum of all bytes, with the checksum field itself taken as spaces.
     return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
 
 
-__all__ = ["BLOCK", "RECORDS_LIMIT", "can_carry", "decimal", "header"]
+__all__ = ["BLOCK", "RECORDS_LIMIT", "can_carry_xattr", "decimal", "header"]

@@ -1,26 +1,27 @@
-"""A connection to the engine, and what it says of itself."""
+"""A connection to the engine, and what the engine says of itself."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from slimtrace.engine.errors import speaking
+from slimtrace.engine.errors import engine_errors
 from slimtrace.engine.types import EngineInfo
 
-QUICK = 60  # seconds for a request that only looks or changes state
-PATIENT = 900  # seconds without a byte for one that moves an image
+REQUEST_TIMEOUT = 60  # seconds for a request that only reads or changes state
+TRANSFER_TIMEOUT = 900  # seconds without a byte, for a request that moves an image
 _SNAPSHOTTER = "io.containerd.snapshotter.v1"  # the driver type of the containerd image store
 
 
 class Connection:
-    """Two clients of the engine's API: one for what is quick, one for what may take its time."""
+    """Two clients of the engine's API, which differ in their timeouts: `request_api` for requests that are
+    answered at once, `transfer_api` for those that move images."""
 
-    def __init__(self, quick: Any, patient: Any) -> None:
-        self._api = quick
-        self._patient = patient
+    def __init__(self, request_api: Any, transfer_api: Any) -> None:
+        self._api = request_api
+        self._transfer_api = transfer_api
         self._info: EngineInfo | None = None
 
     def info(self) -> EngineInfo:
-        """Asked once per connection."""
+        """What the engine says of itself; it is asked once per connection."""
         if self._info is None:
             facts = self.raw_info()
             options = [str(item).split(",")[0] for item in facts.get("SecurityOptions") or ()]
@@ -40,6 +41,6 @@ class Connection:
 
     def raw_info(self) -> Mapping[str, Any]:
         """The engine's own answer to GET /info."""
-        with speaking("ask the container engine what it is"):
+        with engine_errors("ask the container engine what it is"):
             found: Mapping[str, Any] = self._api.info()
             return found

@@ -1,4 +1,4 @@
-"""What can go wrong between slimtrace and the engine, told as SlimtraceError; a part of `engine`."""
+"""Failures between slimtrace and the engine, as SlimtraceErrors; a part of `engine`."""
 
 import re
 from collections.abc import Mapping
@@ -11,10 +11,11 @@ from slimtrace.facts.paths import printable
 _FULL = "no space left on device"
 
 
-class speaking:
-    """Turns what docker-py, requests and the socket raise inside into one voice: ``cannot {doing}: why``.
+class engine_errors:
+    """A context manager that turns the exceptions of docker-py, requests and the socket into SlimtraceErrors
+    with the message ``cannot {doing}: REASON``.
 
-    A class and not a generator: a signal may break in between a generator's start and the block that would end
+    A class and not a generator: a signal may arrive between a generator's start and the block that would end
     it, and Python then complains when it ends the generator itself."""
 
     def __init__(self, doing: str, hint: str = "") -> None:
@@ -29,11 +30,12 @@ class speaking:
     ) -> None:
         if isinstance(error, SlimtraceError) or not isinstance(error, Exception):
             return
-        if (told := _told(error, self._doing, self._hint)) is not None:
-            raise told from (None if told.exit_code is Exit.USAGE else error)
+        if (translated := _translated(error, self._doing, self._hint)) is not None:
+            raise translated from (None if translated.exit_code is Exit.USAGE else error)
 
 
-def _told(error: Exception, doing: str, hint: str) -> SlimtraceError | None:
+def _translated(error: Exception, doing: str, hint: str) -> SlimtraceError | None:
+    """The SlimtraceError for `error`; None for an exception that is not the engine's doing."""
     from docker.errors import APIError, DockerException, NullResource
     from requests.exceptions import RequestException
 
@@ -56,7 +58,8 @@ def _told(error: Exception, doing: str, hint: str) -> SlimtraceError | None:
 
 
 def refused(doing: str, why: str, hint: str = "") -> SlimtraceError:
-    """The error for what the engine answered: NO_SPACE when its disk is full, else ENGINE."""
+    """The error for a request that the engine answered with `why`: NO_SPACE when its disk is full, else
+    ENGINE."""
     why = printable(why.strip().rstrip("."))[:500]
     if _FULL in why.lower():
         return SlimtraceError(
@@ -68,7 +71,8 @@ def refused(doing: str, why: str, hint: str = "") -> SlimtraceError:
 
 
 def check(line: Mapping[str, Any], doing: str) -> None:
-    """Raise if a line of the engine's progress stream tells of a failure: these come with HTTP status 200."""
+    """Raise SlimtraceError if a line of the engine's progress stream reports a failure: the response of a
+    stream has HTTP status 200 all the same."""
     if error := line.get("error"):
         raise refused(doing, str(error))
 
@@ -84,14 +88,15 @@ _PREFIX = re.compile(
     r"|failed to create (shim task|task for container)|(container|process|rootfs)_linux\.go:\d+"
     r"|starting container process caused): *"
 )
-# What podman puts behind it (libpod/define/errors.go).
+# What podman appends to the reason (libpod/define/errors.go).
 _SUFFIX = re.compile(
     r": OCI (runtime attempted to invoke a command that was not found|permission denied|runtime error)$"
 )
 
 
 def runtime_reason(text: str) -> str:
-    """The part of the runtime's message that a user can act upon, without the layers it came up through."""
+    """The part of the runtime's message that a user can act upon, without the prefixes of the layers
+    of software that passed it on."""
     text = _SUFFIX.sub("", text.strip().removesuffix(": unknown"))
     while match := _PREFIX.match(text):
         text = text[match.end() :]

@@ -1,58 +1,61 @@
-"""Names that images have for a time: of what a build may have to bring back, and of what it only tries."""
+"""Tags that images have for a time: a backup of the image that a build replaces, and the candidates of a
+build."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from slimtrace import owner, signals
-from slimtrace.engine.errors import speaking
+from slimtrace.engine.errors import engine_errors
 from slimtrace.engine.images import Images
 from slimtrace.errors import SlimtraceError
 
-KEPT = "slimtrace-kept"
-CANDIDATE = "slimtrace-candidate"
+BACKUP_REPOSITORY = "slimtrace-kept"
+CANDIDATE_REPOSITORY = "slimtrace-candidate"
 
 
-class Names(Images):
-    """What an Engine does with the names of images."""
+class TemporaryTags(Images):
+    """The methods of Engine that concern temporary tags."""
 
-    def __init__(self, quick: Any, patient: Any) -> None:
-        super().__init__(quick, patient)
-        self._tried: list[str] = []  # names of images that are only tried, until they are gone
+    def __init__(self, request_api: Any, transfer_api: Any) -> None:
+        super().__init__(request_api, transfer_api)
+        self._candidate_tags: list[str] = []  # of candidates whose tags are not removed yet
 
     @contextmanager
     def candidates(self) -> Iterator[Callable[[], str]]:
-        """A maker of names for images that are only tried. At the end of the block the names go, and with them
-        the images that have got no other; at the Engine's end, when its containers are gone too, those that a
-        container still had."""
-        given: list[str] = []
+        """Gives a function that makes a new tag for a candidate image at each call. The tags are removed at the
+        end of the block, and with them the images that have no other name; an image that a container still uses
+        is removed at the Engine's end, after its containers."""
+        tags: list[str] = []
 
         def name() -> str:
-            given.append(f"{CANDIDATE}:{owner.current().replace(':', '-')}-{len(given)}")
-            self._tried.append(given[-1])
-            return given[-1]
+            tags.append(f"{CANDIDATE_REPOSITORY}:{owner.current().replace(':', '-')}-{len(tags)}")
+            self._candidate_tags.append(tags[-1])
+            return tags[-1]
 
         try:
             yield name
         finally:
             with signals.deferred():
-                self._forget_tried()
+                self._remove_candidates()
 
-    def _forget_tried(self) -> None:
-        """Remove the names of images that were only tried, but for those that the engine does not let go."""
-        for name in tuple(self._tried):
+    def _remove_candidates(self) -> None:
+        """Remove the candidates' tags, except those that the engine refuses to remove."""
+        for name in tuple(self._candidate_tags):
             with suppress(SlimtraceError):  # the first failure is the one to tell
                 self.remove_image(name)
-                self._tried.remove(name)
+                self._candidate_tags.remove(name)
 
     @contextmanager
-    def keeping(self, reference: str) -> Iterator[None]:
-        """If the block fails, the name `reference` means again what it meant before: nothing, or its image."""
+    def restoring_tag(self, reference: str) -> Iterator[None]:
+        """If the block fails, the name `reference` is given back to the image that had it before, or removed if
+        none had it."""
         before = self.image_id(reference)
-        kept = ""
-        if before is not None and self.info().containerd_store:  # there an image goes with its last name
-            kept = f"{KEPT}:{owner.current().replace(':', '-')}"
-            self.tag(before, kept)
+        backup = ""
+        # The containerd image store removes an image with its last name.
+        if before is not None and self.info().containerd_store:
+            backup = f"{BACKUP_REPOSITORY}:{owner.current().replace(':', '-')}"
+            self.tag(before, backup)
         try:
             yield
         except BaseException:
@@ -60,9 +63,9 @@ class Names(Images):
                 self._restore(reference, before)
             raise
         finally:
-            if kept:
+            if backup:
                 with signals.deferred(), suppress(SlimtraceError):
-                    self.remove_image(kept)
+                    self.remove_image(backup)
 
     def _restore(self, reference: str, before: str | None) -> None:
         now = self.image_id(reference)
@@ -74,18 +77,19 @@ class Names(Images):
         self.tag(before, reference)
         if self.image_id(now) is None:
             return
-        with speaking(f"inspect the image {now!r}"):
+        with engine_errors(f"inspect the image {now!r}"):
             nameless = not self._api.inspect_image(now).get("RepoTags")
         if nameless:
             self.remove_image(now)
 
-    def _forget_names(self) -> None:
-        """Names that processes that are gone gave to images. One is KEPT-PID-START, or
-        CANDIDATE-PID-START-N."""
-        with speaking("list the images"):
-            found = self._api.images(filters={"reference": [KEPT, CANDIDATE]})
-        for name in [name for image in found for name in image.get("RepoTags") or ()]:
+    def _remove_stale_tags(self) -> None:
+        """Remove the temporary tags of processes that are gone. Such a tag is BACKUP_REPOSITORY:PID-START or
+        CANDIDATE_REPOSITORY:PID-START-N."""
+        with engine_errors("list the images"):
+            listed = self._api.images(filters={"reference": [BACKUP_REPOSITORY, CANDIDATE_REPOSITORY]})
+        for name in [name for image in listed for name in image.get("RepoTags") or ()]:
             repository, _, tag = name.rpartition(":")
-            ours = repository.rpartition("/")[2] in (KEPT, CANDIDATE)  # podman puts localhost/ before it
+            # Podman prefixes the repository with localhost/.
+            ours = repository.rpartition("/")[2] in (BACKUP_REPOSITORY, CANDIDATE_REPOSITORY)
             if ours and not owner.alive(":".join(tag.split("-")[:2])):
                 self.remove_image(name)

@@ -1,4 +1,4 @@
-"""What the engine is told and what it tells; a part of `engine`."""
+"""The values that are passed to the engine and that it returns; a part of `engine`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 from slimtrace.facts.image import HistoryEntry
 
-# Instructions that make no layer; only needed where a layer of no bytes must be told from none at all.
+# Instructions that make no layer; needed only to tell an instruction without a layer from an empty layer.
 _NO_LAYER = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER"}) | {
     "ONBUILD",
     "SHELL",
@@ -17,18 +17,18 @@ _NO_LAYER = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK
 }
 
 LABEL = "slimtrace.run"  # its value names the process that a container belongs to
-CHUNK = 1 << 20  # bytes of an image or of files, moved at a time
+CHUNK = 1 << 20  # bytes of an image or of files that are moved at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a container is to differ from what its image says; by default in nothing.
+    """How a container is to differ from what its image configures; by default in nothing.
 
     `entrypoint` and `cmd` are None to keep the image's (a given entrypoint drops the image's cmd, as with
     docker run). `env` and `labels` are added to the image's. `binds` are ``SOURCE:PATH[:ro]``; nothing is
     mounted that the user did not ask for, and no port is published. `tmpfs` maps a path to mount options as
     docker run's --tmpfs takes them; `volumes` are paths where an anonymous volume begins with what the image
-    has there; `volumes_from` are containers whose volumes it gets; `pid_mode` is host,
+    has there; `volumes_from` are containers whose volumes are mounted too; `pid_mode` is host,
     ``container:ID`` or empty.
     """
 
@@ -54,9 +54,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A container at one moment. `pid` is the host's, 0 when it does not run; `exit_code` counts only when
-    it has ended; `address` is its IP address, empty without a network of its own; `started` and `finished`
-    are RFC 3339; `health` is empty without a HEALTHCHECK."""
+    """A container's state at one moment. `pid` is the host's, 0 when the container does not run; `exit_code`
+    counts only when it has ended; `address` is its IP address, empty without a network of its own; `started`
+    and `finished` are RFC 3339; `health` is empty without a HEALTHCHECK."""
 
     status: str
     running: bool
@@ -82,9 +82,9 @@ class ExecResult:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What the engine says of itself (GET /info). `containerd_store`: images lie in containerd's store, as is
-    usual from Docker 29 on, and are known by the digest of their manifest instead of their config's. `podman`:
-    it is podman, which differs in some options."""
+    """What the engine says of itself (GET /info). `containerd_store`: images are in containerd's store, as is
+    usual from Docker 29 on, and their ids are the digests of their manifests instead of their configurations.
+    `podman`: the engine is podman, which differs in some options."""
 
     version: str
     api: str
@@ -112,22 +112,23 @@ class EngineInfo:
 
 
 def history(lines: Iterable[Mapping[str, Any]], layers: int) -> tuple[HistoryEntry, ...]:
-    """The API's history, oldest first. The API does not say which lines made no layer: one with bytes made
-    one, and if that leaves layers unexplained, so did those without bytes whose instruction can."""
+    """The API's history, oldest first. The API does not say which lines made no layer: a line with bytes made
+    one; if the image has more layers than such lines, so did the lines without bytes whose instruction can make
+    one."""
     found = list(lines)[::-1]
-    explained = sum(1 for line in found if line.get("Size")) == layers
+    all_have_bytes = sum(1 for line in found if line.get("Size")) == layers
     entries = []
     for line in found:
-        text, size = line.get("CreatedBy") or "", int(line.get("Size") or 0)
-        instruction = (text.removeprefix("/bin/sh -c #(nop)").split() or [""])[0]
+        created_by, size = line.get("CreatedBy") or "", int(line.get("Size") or 0)
+        instruction = (created_by.removeprefix("/bin/sh -c #(nop)").split() or [""])[0]
         created = datetime.fromtimestamp(line.get("Created") or 0, UTC)
         entries.append(
             HistoryEntry(
-                created_by=text,
+                created_by=created_by,
                 created=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 comment=line.get("Comment") or "",
                 size=size,
-                empty=not size and (explained or instruction in _NO_LAYER),
+                empty=not size and (all_have_bytes or instruction in _NO_LAYER),
             )
         )
     return tuple(entries)

@@ -13,13 +13,13 @@ from slimtrace.facts.runs import Run
 from slimtrace.facts.tree import FileTree
 
 HEAD_BYTES = 256  # what the kernel reads of a file to find out how to execute it (BINPRM_BUF_SIZE)
-TEXT_LIMIT = 1 << 24  # bytes: the list of a distribution's packages is the largest that is asked for
+TEXT_LIMIT = 1 << 24  # bytes: the largest text that is read is the package database of a distribution
 
 
 class Contents(Protocol):
     """The questions that reasoning may ask about a file's content. Reasoning is a function of the facts and
-    of these answers; the recorder answers from the image and remembers, a stored capture answers from
-    what was remembered. All paths are resolved ones; a path that is no regular file answers None."""
+    of these answers; the recorder reads them from the image and remembers them, a stored capture holds
+    those that were remembered. All paths are resolved ones; the answer for what is no regular file is None."""
 
     def elf(self, path: str) -> Elf | None:
         """The dynamic needs of an ELF file; None for any other."""
@@ -34,24 +34,25 @@ class Contents(Protocol):
         ...
 
     def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
-        """What the file names, read as `language`; empty for what is no regular file too."""
+        """The paths, modules and programs that the file names, read as `language`; empty for what is no regular
+        file too."""
         ...
 
     def manifests(self, path: str, form: Format) -> tuple[Manifest, ...]:
-        """The packages of which the file tells, read in the format `form`; empty for what is no regular file
+        """The packages that the file describes, read in the format `form`; empty for what is no regular file
         too."""
         ...
 
     def file_capabilities(self, path: str) -> str:
-        """The capabilities that executing the file gives, as text; "" for none."""
+        """The file capabilities, in the form of cap_to_text(3); "" for none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Contents that were asked for once, for a stored capture; what was never asked answers None. `named` holds
-    the mentions by ``LANGUAGE PATH``, `packaged` the manifests by ``FORMAT PATH``, `capable` the file
-    capabilities by path."""
+    """The Contents of a stored capture: the answers to the questions that its recording asked; the answer to
+    any other question is None, or empty. `named` holds the mentions by ``LANGUAGE PATH``, `packaged` the
+    manifests by ``FORMAT PATH``, `capable` the file capabilities by path."""
 
     elfs: Mapping[str, Elf | None] = field(default_factory=dict)
     heads: Mapping[str, bytes | None] = field(default_factory=dict)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from slimtrace.facts.events import CallArguments
 
-# What is put on a container to verify it, each of which can be left out alone to find which one is at fault.
+# What confines the slim image when it is verified; each can be left out alone, to find which one is at fault.
 MEASURES = ("seccomp", "capabilities", "no-new-privileges", "read-only", "apparmor")
-# What Docker gives to a container that asks for nothing (moby oci/caps/defaults.go).
-GIVEN = (
+# The capabilities that Docker gives to a container by default (moby oci/caps/defaults.go).
+DOCKER_CAPABILITIES = (
     *("audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service"),
     *("net_raw", "setfcap", "setgid", "setpcap", "setuid", "sys_chroot"),
 )
@@ -19,8 +19,8 @@ GIVEN = (
 class Writable:
     """A directory that must be writable under a read-only root. As a `volume` it begins with what the image has
     there, and lasts as long as the volume; else it is a tmpfs, empty, with `mode`, `uid` and `gid`. `reason` is
-    a sentence that names a path written there. `executable`: code was run from there, which a tmpfs forbids
-    unless it is told otherwise."""
+    a sentence that names a path written there. `executable` says that code was run from there: the tmpfs must
+    not be mounted noexec."""
 
     path: str
     volume: bool = False
@@ -33,13 +33,13 @@ class Writable:
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What ``docker run`` is to be told. `cap_add` are the capabilities that are left after all were dropped,
-    as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the
-    image's own is right. `reasons` says for each measure (MEASURES), capability and writable path why it is so;
+    """The options that ``docker run`` is to get. `cap_add` are the capabilities that are added back after all
+    were dropped, as capabilities(7) names them, without CAP_ and in lower case, sorted; `user` is "" where the
+    image's own is right. `reasons` gives the reason for each measure (MEASURES), capability and writable path;
     `notes` are sentences on what could not be confined, and what would help. `uid` and `gid` are the numbers of
-    the user that the container starts as, None where the image does not tell. `low_ports` are the ports below
-    1024 that the program bound: Docker lets anyone have these (ip_unprivileged_port_start is 0 there), others
-    do not."""
+    the user that the container starts as, None where the image does not give them. `low_ports` are the ports
+    below 1024 that the program bound: Docker lets anyone have these (ip_unprivileged_port_start is 0 there),
+    others do not."""
 
     cap_add: tuple[str, ...] = ()
     no_new_privileges: bool = True

@@ -1,4 +1,4 @@
-"""What the kernel told of a run."""
+"""The facts of a run that the BPF programs reported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from enum import IntEnum, StrEnum
 PID_BITS = 22  # PID_MAX_LIMIT of 64-bit kernels, include/linux/threads.h
 
 
-def process(run: int, pid: int) -> int:
-    """A process of a recording: the host's pid, and above it the recording's number, so that the processes of
-    several captures stay apart when these are merged."""
+def process_key(run: int, pid: int) -> int:
+    """The number of a process in a capture: the host's pid, and above it the number of the recording, so that
+    the processes of several captures stay apart when these are merged."""
     return run << PID_BITS | pid
 
 
 class Phase(IntEnum):
-    """How far a process has come on its way from the runtime to the program.
+    """How far a process has come on its way from the container runtime to the program.
 
     RUNTIME: the container runtime, in the container's cgroup, before the seccomp filter is on.
     FILTERED: the runtime after the filter is on and before it executes the program: what it calls here must
@@ -28,21 +28,21 @@ class Phase(IntEnum):
 
 
 class Origin(IntEnum):
-    """Which door a process came in by: the container's own start, or a later exec into the container
-    (``docker exec``, and the engine's own HEALTHCHECK, which enters in the same way)."""
+    """How a process came into the container: by the container's own start, or by a later exec into the
+    container (``docker exec``, and the engine's own HEALTHCHECK, which enters in the same way)."""
 
     CONTAINER = 0
     EXEC = 1
 
 
 class Abi(IntEnum):
-    """Whose system calls: the machine's own, those of its 32-bit programs (i386, arm), x32. RING is no ABI but
-    io_uring, whose requests are numbered in their own way."""
+    """The ABI that numbers a system call: the machine's own, that of its 32-bit programs (i386, arm), x32.
+    IO_URING is no ABI: the requests of io_uring have numbers of their own."""
 
     NATIVE = 0
     COMPAT = 1
     X32 = 2
-    RING = 3
+    IO_URING = 3
 
 
 class Use(StrEnum):
@@ -61,17 +61,17 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileUse:
-    """One way in which one process reached for one path; seen once, told once.
+    """One way in which one process used one path; recorded once, however often it happened.
 
     `asked` is the text that the program gave, "" where it named the file by a descriptor alone. `base` is the
-    directory it was relative to, in the container's view, or "" for an absolute path (or where it is not
-    known). `resolved` is where the file that was reached really is in the container's view, "" where the call
-    tells none (it only looked, or failed). `error` is 0 or the positive errno: with ENOENT the file was
+    directory that the text was relative to, in the container's view, or "" for an absolute path (or where the
+    directory is not known). `resolved` is the real path of the file in the container's view, "" where the call
+    opened none (it only looked, or failed). `error` is 0 or the positive errno: with ENOENT the file was
     missing. `foreign` says that the resolved file lies on another file system than the container's root: a
-    volume, tmpfs, /proc, /dev; `filesystem` is the kind of that, as mount(8) names it, or its magic number.
-    `deleted` says that it had no name any more: `resolved` is the one that it had. `program` is what the
-    process had executed by then, as it was asked for. `abi` says whose call `call` is: the same name can be
-    another number's.
+    volume, tmpfs, /proc, /dev; `filesystem` is the type of that one, as mount(8) names it, or its magic number.
+    `deleted` says that the file had no name any more: `resolved` is its last one. `program` is what the process
+    had executed by then, as it was asked for. `abi` is the ABI of `call`: the same name can be another
+    number's.
     """
 
     use: Use
@@ -93,9 +93,9 @@ class FileUse:
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """A program that was executed: the path `asked` for (a script keeps its own name here), relative to
-    `base` if not absolute, the binary that ran (`binary`: for a script its interpreter), and the arguments, as
-    far as they could be read (4095 bytes of them at most)."""
+    """A program that was executed: the path `asked` for (of a script its own), relative to `base` if not
+    absolute, the `binary` that ran (for a script its interpreter), and the arguments, as far as they could be
+    read (4095 bytes of them at most)."""
 
     asked: str
     base: str
@@ -138,9 +138,9 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A place in the container, other than the root, where another file system is mounted: its kind and source,
-    and as `root` the directory or file of it that is seen there (of a bind mount the host's path, or the end of
-    it), as proc(5) tells them in mountinfo, "" where they are not known."""
+    """A mount point in the container, other than the root: the type and source of the file system, and as
+    `root` the directory or file of the file system that is mounted there (of a bind mount the host's path, or
+    the end of it), as in mountinfo (proc(5)), "" where they are not known."""
 
     path: str
     filesystem: str = ""
@@ -150,7 +150,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Something that makes the result less than certain: a stable `code`, a sentence, what it is about."""
+    """Something that makes the result less than certain: a stable `code`, a sentence, and as `subject` the path
+    or name that it is about."""
 
     code: str
     text: str
@@ -159,10 +160,10 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class CallSet:
-    """The system calls of one phase, origin and ABI, by name, sorted; for Abi.RING io_uring's operations.
-    `calls` are those that were made, whatever came of them, but for ENOSYS: `refused` are those that the kernel
-    or the engine's own seccomp profile answered so, and the program fell back to another call: a profile that
-    answers otherwise would break it. `nameless` are the numbers that this libseccomp has no name for."""
+    """The system calls of one phase, origin and ABI, by name, sorted; for Abi.IO_URING io_uring's operations.
+    `calls` are those that were made, with any result but ENOSYS. `refused` are those that the kernel or the
+    engine's own seccomp profile answered with ENOSYS; the program then fell back to another call, and a profile
+    that answers otherwise would break it. `nameless` are the numbers that this libseccomp has no name for."""
 
     phase: Phase
     origin: Origin
@@ -172,14 +173,14 @@ class CallSet:
     abi: Abi = Abi.NATIVE
 
 
-MAX_VALUES = 64  # of one argument that are told apart
+MAX_VALUES = 64  # distinct values of one argument that are recorded
 
 
 @dataclass(frozen=True, slots=True)
 class CallArguments:
     """The values that the argument number `index` (from 0) of `call` had in one phase, origin and ABI, sorted;
-    for flags that are looked at in part (clone's namespaces) with the other bits cleared. `more` says that
-    there were more than MAX_VALUES. Told for the calls and arguments on which a profile depends
+    for flags of which a profile compares only some (clone's namespaces) with the other bits cleared. `more`
+    says that there were more than MAX_VALUES. Recorded for the calls and arguments on which a profile depends
     (observe/kernel/syscalls.py)."""
 
     call: str
@@ -193,8 +194,8 @@ class CallArguments:
 
 @dataclass(frozen=True, slots=True)
 class FirstCall:
-    """Who made a call first in one phase, origin and ABI: the program as it was executed ("" before the first
-    exec), and the process."""
+    """The first caller of a system call in one phase, origin and ABI: the program as it was executed ("" before
+    the first exec), and the process."""
 
     call: str
     program: str
@@ -206,8 +207,8 @@ class FirstCall:
 
 @dataclass(frozen=True, slots=True)
 class CapabilitySet:
-    """The capabilities that the kernel was asked for in one phase and origin, by verdict; names as in
-    capabilities(7), without CAP_ and in lower case, sorted."""
+    """The capabilities that the kernel checked in one phase and origin, by the outcome of the check; names as
+    in capabilities(7), without CAP_ and in lower case, sorted."""
 
     phase: Phase
     origin: Origin
@@ -228,10 +229,10 @@ CAPABILITIES = (
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All that was seen of a run, or of several (reason/merge.py). A `pid` is as `process` makes it. `mounts`
-    are the places in the container, other than the root, where another file system was mounted. `parents` maps
-    a process to the one that forked it; `lost` counts the records that the kernel could not hand over (of
-    several runs the worst)."""
+    """All that was seen of a run, or of several (reason/merge.py). Every `pid` is one of `process_key`.
+    `mounts` are the mount points in the container, other than the root. `parents` maps a process to the one
+    that forked it; `lost` counts the records that the kernel could not hand over (of several runs the largest
+    count)."""
 
     uses: tuple[FileUse, ...] = ()
     execs: tuple[Exec, ...] = ()

@@ -1,4 +1,4 @@
-"""What slimtrace wants of a machine, and what a machine was found to have."""
+"""The features of a machine that slimtrace uses, and what trying them on a machine came to."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ State = Literal["yes", "no", "unknown"]
 class Feature:
     """One entry of kernels/features.toml.
 
-    `tried_by` names how it is tried and `argument` what is tried, alternatives separated by "|". `needs` are
-    features without which trying tells nothing. `required` says that a build cannot do without it. `lost`,
-    `mend` and `source` are sentences for the user; `kconfig` and `since` inform and decide nothing.
+    `tried_by` names the test that tries the feature and `argument` what the test tries, alternatives separated
+    by "|". `needs` are features without which the test proves nothing. `required` says that a build cannot do
+    without the feature. `lost`, `mend` and `source` are sentences for the user; `kconfig` and `since` inform
+    and decide nothing.
     """
 
     id: str
@@ -31,8 +32,8 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class FeatureResult:
-    """What trying a feature came to; "unknown" where it could not be tried. `detail` is what was found, or
-    the reason."""
+    """The outcome of trying a feature; "unknown" where it could not be tried. `detail` is what was found, or
+    why it could not be tried."""
 
     feature: Feature
     state: State
@@ -40,8 +41,8 @@ class FeatureResult:
 
 
 def missing(results: Iterable[FeatureResult]) -> tuple[FeatureResult, ...]:
-    """The required features that are not there. One that could not be tried is not among them: what kept
-    it from being tried is."""
+    """The required features that are not there. A feature that could not be tried is not among them: the
+    missing one that it needs is."""
     return tuple(result for result in results if result.feature.required and result.state == "no")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from slimtrace.facts.tree import Kind
 
-# Where package databases lie: those files are kept whole while a layer is read.
+# The paths of package databases: the content of these files is kept while a layer is read.
 DATABASES = frozenset((
     "/var/lib/dpkg/status",
     "/lib/apk/db/installed",
@@ -22,9 +22,9 @@ DATABASE_LIMIT = 1 << 26  # bytes of one database, and of all
 class LayerEntry:
     """One path that a layer brings.
 
-    `size` is in bytes and `digest` a hash of the content, for a regular file; a further name of a file has
-    neither, its `same_as` is the path of the first, which may be a lower layer's. `capability` is the
-    extended attribute security.capability (capabilities(7)), empty for none.
+    `size` is in bytes and `digest` a hash of the content, for a regular file; a hard link to a file has
+    neither, its `same_as` is the path of that file, which may be a lower layer's. `capability` is the extended
+    attribute security.capability (capabilities(7)), empty for none.
     """
 
     path: str

@@ -1,11 +1,12 @@
-"""What a file names: the modules, files and programs that it may load, and where it says so."""
+"""What a file names: the modules, files and programs that it may load, each with the line that names it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Language(StrEnum):
-    """In which way a file is read. The readers are in facts.sources."""
+    """The language or format that a file is read as; the reader of each is the module of that name in
+    facts.sources."""
 
     PYTHON = "python"
     JAVASCRIPT = "javascript"
@@ -22,10 +23,10 @@ class Language(StrEnum):
 class Mention:
     """One thing that a file names.
 
-    `kind` is a word of its language (``import``, ``require``, ``command``…; the reader's docstring lists its
-    own). `name` is what is named, or, with `computed`, the source text of an expression whose value only a run
-    would tell. `line` counts from 1, 0 where lines mean nothing. `lazy` tells that it stands in a function:
-    loading the file does not reach it.
+    `kind` is the manner of naming (``import``, ``require``, ``command``…; the docstring of each reader lists
+    its kinds). `name` is the name of the thing, or, with `computed`, the source text of an expression whose
+    value is known only when it runs. `line` counts from 1; it is 0 in files that have no lines. `lazy` means
+    that the mention stands in a function: loading the file does not reach it.
     """
 
     kind: str

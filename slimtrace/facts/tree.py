@@ -46,8 +46,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Where a path leads: the `path` it ends at, the `links` that were followed on the way (each a symlink
-    of the tree, in order), and whether the end exists (`entry` is None where it does not)."""
+    """Where a path leads: the `path` at its end, the `links` that were followed on the way (each a symlink of
+    the tree, in order), and the `entry` at the end, None where there is none."""
 
     path: str
     links: tuple[str, ...]
@@ -147,7 +147,7 @@ class FileTree:
         million."""
         if not entries:
             return self
-        below: Any = self.entries  # which a ChainMap does not write to
+        below: Any = self.entries  # a ChainMap does not write to its second mapping
         return FileTree(ChainMap(dict(entries), below))
 
     def size(self) -> int:

@@ -1,7 +1,7 @@
-"""The records of bpf/wire.h, on this side.
+"""The records of bpf/wire.h as Python reads them.
 
 `LAYOUTS` repeats every struct of wire.h field by field; tests/facts/test_wire.py compiles the header and
-compares. `decode` turns one record's bytes into a fact; it trusts the kernel side's framing and nothing else.
+compares. `decode` turns one record's bytes into a fact; it trusts the framing by the kernel and nothing else.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from struct import Struct, calcsize, error
 
 from slimtrace.facts import paths
-from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process
+from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process_key
 
 RECORD_FILE, RECORD_EXEC, RECORD_FORK, RECORD_EXIT, RECORD_LISTEN, RECORD_CGROUP, RECORD_SOCKET = range(1, 8)
 FLAG_OPENED, FLAG_FOREIGN, FLAG_TRUNCATED, FLAG_BASED, FLAG_DELETED = 1, 2, 4, 8, 16
@@ -40,25 +40,25 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 
 
-def fields(name: str) -> tuple[tuple[str, str], ...]:
+def struct_fields(name: str) -> tuple[tuple[str, str], ...]:
     """All fields of a struct of wire.h, the common head first."""
     return _HEAD + LAYOUTS[name]
 
 
-def format_of(name: str) -> str:
+def struct_format(name: str) -> str:
     """The struct module's format of a record: little-endian as both supported machines are, no padding
     (wire.h is laid out so that the compiler adds none)."""
-    return "<" + "".join(letter for _, letter in fields(name))
+    return "<" + "".join(letter for _, letter in struct_fields(name))
 
 
-_HEADER = Struct(format_of("record"))
-_PATH = Struct(format_of("path_record"))
-_FORK = Struct(format_of("fork_record"))
-_EXIT = Struct(format_of("exit_record"))
-_LISTEN = Struct(format_of("listen_record"))
-_CGROUP = Struct(format_of("cgroup_record"))
-_SOCKET = Struct(format_of("socket_record"))
-HEADER_SIZE = calcsize(format_of("record"))
+_HEADER = Struct(struct_format("record"))
+_PATH = Struct(struct_format("path_record"))
+_FORK = Struct(struct_format("fork_record"))
+_EXIT = Struct(struct_format("exit_record"))
+_LISTEN = Struct(struct_format("listen_record"))
+_CGROUP = Struct(struct_format("cgroup_record"))
+_SOCKET = Struct(struct_format("socket_record"))
+HEADER_SIZE = calcsize(struct_format("record"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +79,16 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class CgroupArmed:
-    """The container's cgroup, or one nested in it, came into being and is watched."""
+    """The container's cgroup, or one nested in it, was made and is traced from now on."""
 
     id: int
 
 
 Record = FileUse | Exec | Fork | Exit | Listen | Socket | CgroupArmed
 Calls = Mapping[tuple[Abi, int], tuple[str, Use]]
-"""A system call's name and what it does with a file, by its ABI and number."""
+"""The name of a system call and its use of a file, by ABI and number."""
 
-# linux/magic.h; what containers are made of. A file system that is not here is told by its number.
+# linux/magic.h; those that containers use. A file system that is not here is recorded by its number.
 _FILE_SYSTEMS = {
     0x9FA0: "proc", 0x62656572: "sysfs", 0x01021994: "tmpfs", 0x1CD1: "devpts", 0x19800202: "mqueue",
     0x63677270: "cgroup2", 0x27E0EB: "cgroup", 0x794C7630: "overlay", 0xEF53: "ext4", 0x58465342: "xfs",
@@ -106,15 +106,16 @@ _FAMILIES = {
 _KINDS = {1: "stream", 2: "dgram", 3: "raw", 4: "rdm", 5: "seqpacket", 6: "dccp", 10: "packet"}
 
 
-def standing(word: int) -> tuple[Phase, Origin] | None:
-    """What a process's word in the kernel side's `standings` says (bpf/scope.h); None for a stranger's."""
+def process_state(word: int) -> tuple[Phase, Origin] | None:
+    """The phase and origin in a process's word of the BPF map `process_states` (bpf/scope.h); None for a
+    process that is not traced."""
     if not word & 1:
         return None
     return Phase(word >> 1 & 3), Origin(word >> 3 & 1)
 
 
-def standing_word(phase: Phase, origin: Origin) -> int:
-    """The word that says so."""
+def process_state_word(phase: Phase, origin: Origin) -> int:
+    """The word of a traced process with this phase and origin."""
     return 1 | phase << 1 | origin << 3
 
 
@@ -123,41 +124,42 @@ _AT_SYMLINK_NOFOLLOW = 0x100
 _ACCESS_MODE, _O_CREAT, _O_TRUNC, _O_PATH = 0o3, 0o100, 0o1000, 0o10000000
 
 
-def program_word(raw: bytes) -> int:
-    """The 24 bits by which the kernel side tells the program of an EXEC record from others; 0 for another."""
+def program_hash(raw: bytes) -> int:
+    """The 24 bits of a hash by which the BPF programs tell the program of an EXEC record from others; 0 for a
+    record of another type."""
     return int(_PATH.unpack_from(raw)[-1]) if _HEADER.unpack_from(raw)[0] == RECORD_EXEC else 0
 
 
-def walked(raw: bytes) -> str:
-    """A walked path: NUL-terminated names from the leaf up."""
+def path_from_leaf(raw: bytes) -> str:
+    """The path in a record's NUL-terminated names, which the BPF programs collect from the leaf up."""
     names = raw.split(b"\0")[:-1]
     return "/" + "/".join(paths.decode(name) for name in reversed(names))
 
 
-def head(raw: bytes) -> tuple[int, int]:
+def record_head(raw: bytes) -> tuple[int, int]:
     """A record's type and the host's pid of its process. Raises struct.error on a record cut short."""
     kind, pid, *_ = _HEADER.unpack_from(raw)
     return kind, pid
 
 
-def names_of(raw: bytes) -> bytes:
-    """All names in a FILE record: the same bytes for the same names."""
+def path_bytes(raw: bytes) -> bytes:
+    """The bytes of all paths in a FILE record: the same for the same paths."""
     return raw[_PATH.size :]
 
 
 def decode(raw: bytes, calls: Calls, run: int = 0, program: str = "") -> Record | None:
     """The fact in one record; None for a type that this version does not know. `calls` gives a system
-    call's name and what it does with a file; `run` numbers the recording (events.process); `program`
+    call's name and its use of a file; `run` numbers the recording (events.process_key); `program`
     is what the process of a FILE record executed last. Raises struct.error on a record cut short,
     ValueError on an origin that this version does not know."""
     kind, pid, _, origin, flags, _ = _HEADER.unpack_from(raw)
-    pid = process(run, pid)
+    pid = process_key(run, pid)
     if kind == RECORD_FILE:
         return _file(raw, pid, Origin(origin), flags, calls, program)
     if kind == RECORD_EXEC:
         return _exec(raw, pid, Origin(origin), flags, run)
     if kind == RECORD_FORK:
-        return Fork(pid, process(run, _FORK.unpack_from(raw)[6]))
+        return Fork(pid, process_key(run, _FORK.unpack_from(raw)[6]))
     if kind == RECORD_EXIT:
         return Exit(pid, _EXIT.unpack_from(raw)[6])
     if kind == RECORD_LISTEN:
@@ -195,7 +197,7 @@ def _socket(raw: bytes, pid: int, origin: Origin, calls: Calls) -> Socket:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class _PathRecord:
     """What FILE and EXEC records have in common."""
 
     open_flags: int
@@ -211,14 +213,14 @@ class _Named:
     args: bytes
 
 
-def _named(raw: bytes, flags: int) -> _Named:
+def _path_record(raw: bytes, flags: int) -> _PathRecord:
     body = _PATH.unpack_from(raw)[6:]
     _, _, open_flags, result, file_mode, parent, magic, call, asked, base, resolved, args, abi, _ = body
     ends = list(accumulate((asked, base, resolved, args), initial=_PATH.size))
     if ends[-1] > len(raw):
         raise error(f"record cut short: {len(raw)} of {ends[-1]} bytes")
     texts = [raw[start:end] for start, end in pairwise(ends)]
-    return _Named(
+    return _PathRecord(
         open_flags=open_flags,
         error=-result,
         file_mode=file_mode,
@@ -227,14 +229,14 @@ def _named(raw: bytes, flags: int) -> _Named:
         call=call,
         abi=Abi(abi),
         asked=paths.decode(texts[0]),
-        base=walked(texts[1]) if flags & FLAG_BASED else "",
-        resolved=walked(texts[2]) if flags & FLAG_OPENED else "",
+        base=path_from_leaf(texts[1]) if flags & FLAG_BASED else "",
+        resolved=path_from_leaf(texts[2]) if flags & FLAG_OPENED else "",
         args=texts[3],
     )
 
 
 def _file(raw: bytes, pid: int, origin: Origin, flags: int, calls: Calls, program: str) -> FileUse:
-    seen = _named(raw, flags)
+    seen = _path_record(raw, flags)
     name, use = calls.get((seen.abi, seen.call), (str(seen.call), Use.STAT))
     if use is Use.READ:
         use = _use_of_open(seen.open_flags)
@@ -256,7 +258,7 @@ def _file(raw: bytes, pid: int, origin: Origin, flags: int, calls: Calls, progra
         filesystem=seen.filesystem,
         deleted=bool(flags & FLAG_DELETED),
         program=program,
-        abi=Abi.NATIVE if seen.abi is Abi.RING else seen.abi,
+        abi=Abi.NATIVE if seen.abi is Abi.IO_URING else seen.abi,
     )
 
 
@@ -270,8 +272,8 @@ def _use_of_open(open_flags: int) -> Use:
 
 
 def _exec(raw: bytes, pid: int, origin: Origin, flags: int, run: int) -> Exec:
-    seen = _named(raw, flags)
+    seen = _path_record(raw, flags)
     argv = tuple(paths.decode(arg) for arg in seen.args.split(b"\0")[:-1])
     foreign = bool(flags & FLAG_FOREIGN)
-    parent = process(run, seen.parent)
+    parent = process_key(run, seen.parent)
     return Exec(seen.asked, seen.base, seen.resolved, pid, parent, origin, foreign, argv)

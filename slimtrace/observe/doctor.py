@@ -1,8 +1,8 @@
-"""The doctor: tries what slimtrace wants of this machine, feature by feature, by doing it.
+"""The doctor: checks whether this machine has the features that slimtrace needs, by using each of them.
 
-The list is data (kernels/features.toml); this module is the ways of trying. Two of them are handed in, since
-each outside package has one door: `try_program` loads and attaches a small BPF program, `engine_info` asks the
-container engine about itself.
+The list of features is data (kernels/features.toml); this module has the checks. Two functions are passed in,
+since each outside package has one door: `try_program` loads and attaches a small BPF program, `engine_info`
+asks the container engine about itself.
 """
 
 import ctypes
@@ -26,15 +26,16 @@ from slimtrace.facts.feature import Feature, FeatureResult, State, missing, pars
 from slimtrace.observe.workplace import state_folder
 
 TryProgram = Callable[[str, str], str]
-"""(kind, name) -> "" if it worked, else the reason. Kinds: ``import`` (the module can be imported),
+"""(kind, name) -> "" if that worked, else the reason. Kinds: ``import`` (the module can be imported),
 ``raw_tracepoint``, ``kprobe``, ``fentry``, ``lsm`` (a program doing nothing loads and attaches to `name`),
-``ring_buffer``, ``kernel_reads``, ``plain_loads``, ``casts`` (a program that does so loads), ``tracer`` (all
-that slimtrace watches with)."""
+``ring_buffer``, ``kernel_reads``, ``plain_loads``, ``casts`` (a program that does so loads), ``tracer`` (all of
+slimtrace's own programs load)."""
 
 EngineInfo = Callable[[], Mapping[str, Any]]
-"""The engine's ``GET /info`` answer; raises SlimtraceError where none answers."""
+"""The engine's ``GET /info`` answer; raises SlimtraceError where no engine answers."""
 
-Answer = tuple[State, str]
+CheckAnswer = tuple[State, str]
+"""The state of a feature, and a detail for the user."""
 
 _CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}  # linux/capability.h
 _NR_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
@@ -45,9 +46,9 @@ _MOUNT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What the tries may use; `root` is where /proc and /sys are looked for, so that tests can lay out
-    a machine of their own."""
+class CheckContext:
+    """The means of the checks; `root` is the directory in which /proc and /sys are looked for, so that tests
+    can lay out a machine of their own."""
 
     try_program: TryProgram
     engine_info: EngineInfo
@@ -59,7 +60,7 @@ class Bench:
 
     @cached_property
     def engine(self) -> Mapping[str, Any] | SlimtraceError:
-        """The engine's answer, asked for once."""
+        """The engine's answer, or the error of asking for it; asked for once."""
         try:
             return self.engine_info()
         except SlimtraceError as error:
@@ -79,16 +80,16 @@ def examine(
     root: Path = Path("/"),
     wanted: Sequence[Feature] | None = None,
 ) -> tuple[FeatureResult, ...]:
-    """Try every feature, in order; a feature whose needs are not met is not tried but "unknown"."""
-    bench = Bench(try_program, engine_info, root)
+    """Check every feature, in order; a feature whose needs are not met is not tried but "unknown"."""
+    context = CheckContext(try_program, engine_info, root)
     results: dict[str, FeatureResult] = {}
     for feature in features() if wanted is None else wanted:
         unmet = [need for need in feature.needs if need in results and results[need].state != "yes"]
         if unmet:
-            answer: Answer = ("unknown", f"not tried without {', '.join(unmet)}")
+            answer: CheckAnswer = ("unknown", f"not tried without {', '.join(unmet)}")
         else:
             try:
-                answer = TRIES[feature.tried_by](bench, feature.argument)
+                answer = CHECKS[feature.tried_by](context, feature.argument)
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 answer = ("unknown", f"could not be tried: {error}")
         results[feature.id] = FeatureResult(feature, *answer)
@@ -100,22 +101,22 @@ def can_build(results: Sequence[FeatureResult]) -> bool:
     return not missing(results)
 
 
-def _root(bench: Bench, argument: str) -> Answer:
+def _root(context: CheckContext, argument: str) -> CheckAnswer:
     uid = os.geteuid()
     return ("yes", "") if uid == 0 else ("no", f"user id {uid}")
 
 
-def _capability(bench: Bench, argument: str) -> Answer:
-    for line in bench.read("proc/self/status").splitlines():
+def _capability(context: CheckContext, argument: str) -> CheckAnswer:
+    for line in context.read("proc/self/status").splitlines():
         if line.startswith("CapEff:"):
-            held = int(line.split()[1], 16)
-            names = [name for name in argument.split("|") if held >> _CAPABILITIES[name] & 1]
+            effective = int(line.split()[1], 16)
+            names = [name for name in argument.split("|") if effective >> _CAPABILITIES[name] & 1]
             return ("yes", names[0]) if names else ("no", "not in the effective set")
     return "unknown", "/proc/self/status does not tell"
 
 
-def _bpf_syscall(bench: Bench, argument: str) -> Answer:
-    """Makes a map of one element: the smallest thing that bpf() does, and it needs no compiler."""
+def _bpf_syscall(context: CheckContext, argument: str) -> CheckAnswer:
+    """Makes a map of one element: the smallest use of bpf(2), and it needs no compiler."""
     number = _NR_BPF.get(platform.machine())
     if number is None:
         return "unknown", f"its number is not known for {platform.machine()}"
@@ -128,14 +129,14 @@ def _bpf_syscall(bench: Bench, argument: str) -> Answer:
     return "no", os.strerror(ctypes.get_errno())
 
 
-def _jit(bench: Bench, argument: str) -> Answer:
-    value = bench.read("proc/sys/net/core/bpf_jit_enable")
+def _jit(context: CheckContext, argument: str) -> CheckAnswer:
+    value = context.read("proc/sys/net/core/bpf_jit_enable")
     return ("no", "the interpreter is used") if value == "0" else ("yes", "")
 
 
-def _btf(bench: Bench, argument: str) -> Answer:
+def _btf(context: CheckContext, argument: str) -> CheckAnswer:
     try:
-        with (bench.root / argument).open("rb") as stream:
+        with (context.root / argument).open("rb") as stream:
             head = stream.read(2)
     except OSError as error:
         return "no", f"/{argument}: {error.strerror}"
@@ -143,8 +144,8 @@ def _btf(bench: Bench, argument: str) -> Answer:
     return ("yes", f"/{argument}") if right else ("no", f"/{argument} holds no BTF")
 
 
-def _cgroup2(bench: Bench, argument: str) -> Answer:
-    for line in bench.read("proc/self/mountinfo").splitlines():
+def _cgroup2(context: CheckContext, argument: str) -> CheckAnswer:
+    for line in context.read("proc/self/mountinfo").splitlines():
         # proc_pid_mountinfo(5): the file system's type is the first field after " - "
         front, _, back = line.partition(" - ")
         if back.split(" ", 1)[0] == "cgroup2":
@@ -152,44 +153,44 @@ def _cgroup2(bench: Bench, argument: str) -> Answer:
     return "no", "not mounted"
 
 
-def _program(bench: Bench, argument: str) -> Answer:
+def _program(context: CheckContext, argument: str) -> CheckAnswer:
     reasons = []
     for choice in argument.split("|"):
         kind, _, name = choice.partition(":")
-        reason = bench.try_program(kind, name)
+        reason = context.try_program(kind, name)
         if not reason:
             return "yes", name if "|" in argument else ""
         reasons.append(reason)
     return "no", reasons[0]
 
 
-def _lsm(bench: Bench, argument: str) -> Answer:
-    state, detail = _program(bench, argument)
+def _lsm(context: CheckContext, argument: str) -> CheckAnswer:
+    state, detail = _program(context, argument)
     if state != "yes":
         return state, detail
     try:
-        modules = bench.read("sys/kernel/security/lsm").split(",")
+        modules = context.read("sys/kernel/security/lsm").split(",")
     except OSError:
         return "unknown", "loads; whether it is ever called cannot be told: securityfs is not mounted"
     return ("yes", detail) if "bpf" in modules else ("no", "loads but is never called: bpf is not in lsm=")
 
 
-def _lockdown(bench: Bench, argument: str) -> Answer:
+def _lockdown(context: CheckContext, argument: str) -> CheckAnswer:
     try:
-        chosen = bench.read(argument).partition("[")[2].partition("]")[0]
+        chosen = context.read(argument).partition("[")[2].partition("]")[0]
     except OSError as error:
         return "unknown", f"/{argument}: {error.strerror}"
     return ("yes", "") if chosen == "none" else ("no", f"lockdown={chosen}")
 
 
-def _overlay(bench: Bench, argument: str) -> Answer:
-    """Mounts two empty directories, read-only, in a mount namespace that ends with the command."""
+def _overlay(context: CheckContext, argument: str) -> CheckAnswer:
+    """Mounts a read-only overlay of two empty directories, in a mount namespace that ends with the command."""
     with tempfile.TemporaryDirectory(prefix="slimtrace-doctor-") as name:
-        place = Path(name)
+        directory = Path(name)
         for part in ("upper", "lower", "merged"):
-            (place / part).mkdir()
-        options = f"ro,lowerdir={place}/upper:{place}/lower"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(place / "merged")]
+            (directory / part).mkdir()
+        options = f"ro,lowerdir={directory}/upper:{directory}/lower"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(directory / "merged")]
         done = subprocess.run(
             ["unshare", "--mount", "--propagation", "private", *mount],
             capture_output=True,
@@ -201,19 +202,19 @@ def _overlay(bench: Bench, argument: str) -> Answer:
     return ("yes", "") if done.returncode == 0 else ("no", lines[0] if lines else f"exit {done.returncode}")
 
 
-def _seccomp(bench: Bench, argument: str) -> Answer:
-    """Installs a filter at address 0: a kernel that has filters says EFAULT and installs nothing, one that
-    has not says EINVAL (prctl(2))."""
+def _seccomp(context: CheckContext, argument: str) -> CheckAnswer:
+    """Tries to install a filter at address 0: a kernel with filters answers EFAULT and installs none, a kernel
+    without them EINVAL (prctl(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, 0, 0, 0)
     code = ctypes.get_errno()
-    # EACCES: filters are there, but not for a process without CAP_SYS_ADMIN or no_new_privs.
+    # EACCES: the kernel has filters, but not for a process without CAP_SYS_ADMIN or no_new_privs.
     return ("yes", "") if code in (errno.EFAULT, errno.EACCES) else ("no", os.strerror(code))
 
 
-def _apparmor(bench: Bench, argument: str) -> Answer:
+def _apparmor(context: CheckContext, argument: str) -> CheckAnswer:
     try:
-        enabled = bench.read(argument) == "Y"
+        enabled = context.read(argument) == "Y"
     except OSError:
         return "no", "not in this kernel"
     if not enabled:
@@ -221,8 +222,8 @@ def _apparmor(bench: Bench, argument: str) -> Answer:
     return ("yes", "") if shutil.which("apparmor_parser") else ("no", "apparmor_parser is not installed")
 
 
-def _engine(bench: Bench, argument: str) -> Answer:
-    info = bench.engine
+def _engine(context: CheckContext, argument: str) -> CheckAnswer:
+    info = context.engine
     if isinstance(info, SlimtraceError):
         return "no", info.message
     if argument == "answers":
@@ -238,22 +239,22 @@ def _engine(bench: Bench, argument: str) -> Answer:
     return ("yes", named[0]) if named else ("no", "not among its security options")
 
 
-def _disk(bench: Bench, argument: str) -> Answer:
-    places = [_existing(state_folder())]
-    # An engine elsewhere (DOCKER_HOST) keeps its images where this machine has no such directory.
-    if not isinstance(bench.engine, SlimtraceError) and bench.engine.get("DockerRootDir"):
-        places += filter(Path.is_dir, [Path(str(bench.engine["DockerRootDir"]))])
-    free = {place: shutil.disk_usage(place).free / 1e9 for place in places}
-    least = min(free, key=lambda place: free[place])
+def _disk(context: CheckContext, argument: str) -> CheckAnswer:
+    directories = [_nearest_existing(state_folder())]
+    # The engine of another machine (DOCKER_HOST) keeps its images in a directory that this machine lacks.
+    if not isinstance(context.engine, SlimtraceError) and context.engine.get("DockerRootDir"):
+        directories += filter(Path.is_dir, [Path(str(context.engine["DockerRootDir"]))])
+    free = {directory: shutil.disk_usage(directory).free / 1e9 for directory in directories}
+    least = min(free, key=lambda directory: free[directory])
     return ("yes" if free[least] >= float(argument) else "no"), f"{free[least]:.1f} GB at {least}"
 
 
-def _existing(path: Path) -> Path:
-    """`path`, or the nearest directory above it that is there."""
-    return next(place for place in (path, *path.parents) if place.is_dir())
+def _nearest_existing(path: Path) -> Path:
+    """`path`, or the nearest directory above it that exists."""
+    return next(directory for directory in (path, *path.parents) if directory.is_dir())
 
 
-TRIES: Mapping[str, Callable[[Bench, str], Answer]] = {
+CHECKS: Mapping[str, Callable[[CheckContext, str], CheckAnswer]] = {
     "apparmor": _apparmor,
     "bpf_syscall": _bpf_syscall,
     "btf": _btf,
@@ -270,4 +271,4 @@ TRIES: Mapping[str, Callable[[Bench, str], Answer]] = {
     "seccomp": _seccomp,
 }
 
-__all__ = ["TRIES", "Bench", "EngineInfo", "TryProgram", "can_build", "examine", "features"]
+__all__ = ["CHECKS", "CheckContext", "EngineInfo", "TryProgram", "can_build", "examine", "features"]

@@ -1,4 +1,5 @@
-"""A run of the slim image under what is to confine it, driven as the fat one was, and traced too."""
+"""The trial of a slim image: a run under the confinement that is proposed for it, driven as the run of the fat
+image was, and traced too."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,26 +18,26 @@ from slimtrace.observe.container.plan import Plan, Until
 from slimtrace.observe.recorder import Outcome, Recorder
 from slimtrace.reason.confine.docker_run import tmpfs_options
 
-# A trial may take three times as long as the run of the fat image, and this many seconds: they are not alone on
-# the machine.
-LONGER, SLACK_SECONDS = 3, 5.0
+# A trial may take three times as long as the run of the fat image, and this many seconds more, since other
+# processes may load the machine.
+TIME_FACTOR, SLACK_SECONDS = 3, 5.0
 LONGEST_WATCH = 30.0  # seconds of a trial of a run that its user ended
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is put on the container: a `confinement`, a seccomp profile in Docker's form, an AppArmor profile's
-    text, which has the name of `apparmor_loader.trial_name`. None and "" leave to the engine what it does by
-    itself."""
+    """The measures that confine the container: a `confinement`, a seccomp profile in Docker's form, the text of
+    an AppArmor profile whose name is `apparmor_loader.trial_name()`. None and "" leave a measure at the
+    engine's default."""
 
     confinement: Confinement | None = None
     seccomp: Mapping[str, Any] | None = None
     apparmor: str = ""
 
 
-def launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch:
-    """`base` under `measures`. `file` is for podman, whose API takes a seccomp profile as a file of its host,
-    which is then written; Docker's takes the profile itself."""
+def confined_launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch:
+    """`base` with the options of `measures`. With `file` the seccomp profile is written to that file, for
+    podman, whose API takes the path of a profile on its host; Docker's API takes the profile itself."""
     options = list(base.security_opt)
     if measures.seccomp is not None:
         text = json.dumps(measures.seccomp)
@@ -62,31 +63,31 @@ def launch(base: Launch, measures: Measures, file: Path | None = None) -> Launch
     )
 
 
-def trial_plan(plan: Plan, fat: Run, aside: str) -> Plan:
-    """The plan by which `fat` was run, for a trial: findings are no failures, commands run beside the container
-    in the image `aside`, and nothing is waited for much longer than it took then."""
+def trial_plan(plan: Plan, fat: Run, sidecar_image: str) -> Plan:
+    """The plan of the run `fat`, changed for a trial: failures are recorded instead of raised, commands run in
+    a sidecar of the image `sidecar_image`, and no wait is much longer than it was in `fat`."""
     until = plan.until
     if until.mode in ("enter", "seconds"):
         until = Until("seconds", min(max(fat.seconds, 1.0), LONGEST_WATCH))
-    # one that ended by itself may have listened on nothing all that time
+    # A container that ended by itself may have listened on no port all that time.
     ready = fat.ready_seconds if fat.exit_code is None else fat.seconds
     return replace(
         plan,
         until=until,
         tolerant=True,
-        aside=aside,
+        sidecar_image=sidecar_image,
         ports=fat.ports,
-        ready_seconds=min(plan.ready_seconds, longer(ready)),
-        command_seconds=min(plan.command_seconds, longer(fat.seconds)),
+        ready_seconds=min(plan.ready_seconds, trial_seconds(ready)),
+        command_seconds=min(plan.command_seconds, trial_seconds(fat.seconds)),
     )
 
 
-def longer(seconds: float) -> float:
-    """How long that may take in a trial which took so many seconds in the fat run."""
-    return LONGER * seconds + SLACK_SECONDS
+def trial_seconds(seconds: float) -> float:
+    """The seconds that a step may take in a trial if it took `seconds` in the run of the fat image."""
+    return TIME_FACTOR * seconds + SLACK_SECONDS
 
 
-def try_out(
+def run_trial(
     recorder: Recorder,
     engine: Engine,
     image: Image,
@@ -96,23 +97,23 @@ def try_out(
     note: Callable[[str], None],
     folder: Path,
 ) -> Outcome:
-    """Run `image` by `plan` (of `trial_plan`, made of the run `fat`) under `measures`. `folder` is for what is
-    temporary. Raises SlimtraceError for what is not the container's doing."""
+    """Run `image` by `plan` (of `trial_plan`, made from the run `fat`) under `measures`. `folder` is for
+    temporary files. Raises SlimtraceError for failures that are not the container's."""
     file = folder / "seccomp.json" if engine.info().podman else None
     stop = Event()
-    late = Timer(plan.ready_seconds + longer(fat.seconds), stop.set)
-    late.daemon = True
-    late.start()
+    deadline = Timer(plan.ready_seconds + trial_seconds(fat.seconds), stop.set)
+    deadline.daemon = True
+    deadline.start()
     try:
         with (
             apparmor_loader.loaded(apparmor_loader.trial_name(), measures.apparmor)
             if measures.apparmor
             else nullcontext()
         ):
-            confined = replace(plan, launch=launch(plan.launch, measures, file))
+            confined = replace(plan, launch=confined_launch(plan.launch, measures, file))
             return recorder.record(engine, image, confined, note, stop)
     finally:
-        late.cancel()
+        deadline.cancel()
 
 
-__all__ = ["Measures", "launch", "longer", "trial_plan", "try_out"]
+__all__ = ["Measures", "confined_launch", "run_trial", "trial_plan", "trial_seconds"]

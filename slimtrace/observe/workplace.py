@@ -1,4 +1,4 @@
-"""A run's own directory: everything temporary is below it, and it goes with the run."""
+"""A run's work directory: all temporary files of the run are below it, and it is removed at the end."""
 
 import os
 import re
@@ -16,13 +16,13 @@ _NAME = re.compile(r"(\d+)-(\d+)(?:-\d+)?")
 
 
 def state_folder() -> Path:
-    """Where slimtrace keeps its runs: SLIMTRACE_STATE, else /var/lib/slimtrace."""
+    """The directory for slimtrace's work directories: SLIMTRACE_STATE, else /var/lib/slimtrace."""
     return Path(os.environ.get("SLIMTRACE_STATE") or DEFAULT_STATE).absolute()
 
 
 class Workplace:
-    """A private directory (mode 0700) below ``state_folder()/run``, named after this process so that `sweep`
-    knows when its owner is gone. Use as a context manager; `path` is valid inside."""
+    """A private directory (mode 0700) below ``state_folder()/run``, named after this process (slimtrace.owner),
+    so that `sweep` knows when the process is gone. A context manager; `path` is valid in its block."""
 
     def __init__(self) -> None:
         self.path = Path()
@@ -37,7 +37,7 @@ class Workplace:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise _cannot("make the work directory", self.path, error) from error
+                raise _error_for("make the work directory", self.path, error) from error
             return self
         raise SlimtraceError(
             f"cannot make the work directory {self.path}: too many of them", exit_code=Exit.INTERNAL
@@ -48,28 +48,28 @@ class Workplace:
     ) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def need(self, size: int, engine: str = "", hint: str = "") -> None:
-        """Raise NO_SPACE unless `size` more bytes fit on the work directory's file system, and once more where
-        the engine keeps its images, the directory `engine` (which may not be on this machine). `hint` is what
-        else could help."""
+    def require_space(self, size: int, engine: str = "", hint: str = "") -> None:
+        """Raise SlimtraceError (NO_SPACE) unless `size` more bytes fit on the work directory's file system, and
+        as many on that of the directory `engine`, where the engine keeps its images (which may not be on this
+        machine). `hint` is a further remedy for the message."""
         hint = f"{hint}, or " if hint else ""
-        store = Path(engine) if engine and Path(engine).is_dir() else None
-        shared = store is not None and store.stat().st_dev == self.path.stat().st_dev
+        engine_store = Path(engine) if engine and Path(engine).is_dir() else None
+        shared = engine_store is not None and engine_store.stat().st_dev == self.path.stat().st_dev
         places = [(self.path.parent, 2 * size if shared else size, "point SLIMTRACE_STATE at a larger disk")]
-        if store and not shared:
-            places.append((store, size, "see docker system df"))
-        for place, wanted, way in places:
+        if engine_store and not shared:
+            places.append((engine_store, size, "see docker system df"))
+        for place, wanted, remedy in places:
             room = shutil.disk_usage(place).free
             if room < wanted:
                 raise SlimtraceError(
                     f"cannot work in {place}: {wanted >> 20} MiB are needed, {room >> 20} MiB are free",
-                    f"{hint}make room, or {way}",
+                    f"{hint}make room, or {remedy}",
                     Exit.NO_SPACE,
                 )
 
 
 def sweep() -> int:
-    """Remove the work directories of processes that are gone; how many there were."""
+    """Remove the work directories of processes that are gone; the number of directories removed."""
     removed = 0
     runs = state_folder() / "run"
     try:
@@ -85,7 +85,7 @@ def sweep() -> int:
 
 
 def _runs_folder() -> Path:
-    """``state_folder()/run``, made if need be; refused where another user could swap it under us."""
+    """``state_folder()/run``, made if need be. Raises SlimtraceError where another user could replace it."""
     runs = state_folder() / "run"
     try:
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _runs_folder() -> Path:
         if found.st_uid == 0 != os.geteuid():
             raise PermissionError
     except OSError as error:
-        raise _cannot("make the work directory", runs, error) from error
+        raise _error_for("make the work directory", runs, error) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise SlimtraceError(
             f"cannot work in {runs}: it is not a directory that only its owner can change",
@@ -102,7 +102,7 @@ def _runs_folder() -> Path:
     return runs
 
 
-def _cannot(doing: str, path: Path, error: OSError) -> SlimtraceError:
+def _error_for(doing: str, path: Path, error: OSError) -> SlimtraceError:
     if isinstance(error, PermissionError):
         return SlimtraceError(
             f"cannot {doing} {path}: permission denied", "run slimtrace with sudo", Exit.NOT_ROOT

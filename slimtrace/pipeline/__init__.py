@@ -1,14 +1,14 @@
-"""The story: one short recipe per verb, little logic."""
+"""The verbs that run, trace or make something: one short recipe for each verb, with little logic of its own."""
 
-from slimtrace.pipeline.building import assemble, build
-from slimtrace.pipeline.examining import doctor
-from slimtrace.pipeline.observing import attach, merge, record, require_cgroup2, watch_cgroup
-from slimtrace.pipeline.profiling import profile
-from slimtrace.pipeline.request import Bench, Request, default_folder
-from slimtrace.pipeline.verifying import verify
+from slimtrace.pipeline.machine_check import doctor
+from slimtrace.pipeline.observation import attach, merge, record, require_cgroup2, watch_cgroup
+from slimtrace.pipeline.request import OpenedImage, Request, default_folder
+from slimtrace.pipeline.security_profiles import profile
+from slimtrace.pipeline.slim_image import assemble, build
+from slimtrace.pipeline.verification import verify
 
 __all__ = [
-    "Bench",
+    "OpenedImage",
     "Request",
     "assemble",
     "attach",

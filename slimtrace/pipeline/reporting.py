@@ -1,4 +1,4 @@
-"""The report of what was decided and proven."""
+"""The report of a build or a profile."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,22 +7,23 @@ from slimtrace import __version__
 from slimtrace.facts.events import Doubt
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
-from slimtrace.pipeline.observing import Seen
-from slimtrace.pipeline.proving import Proof
-from slimtrace.present.live import Screen
+from slimtrace.pipeline.observation import Observation
+from slimtrace.pipeline.proof import Proof
+from slimtrace.present.screen import Screen
 from slimtrace.reason.confine import seccomp
 from slimtrace.reason.explain.report import ImageFigures, KeptFile, Report, used_capabilities
 
 
-def places(folder: Path, files: Iterable[str]) -> dict[str, str]:
-    """Where the artifacts `files` and the report will lie, by what they are; of those in a folder, that."""
+def artifact_paths(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    """The paths of the report and of the artifacts `files` in `folder`, by file name; the files in
+    ``capture/`` have one entry together, for that folder."""
     named = {name: str(folder / name) for name in ("creport.json", *sorted(files)) if "/" not in name}
     return {**named, "capture": str(folder / "capture")}
 
 
-def report_of(
+def make_report(
     command: str,
-    seen: Seen,
+    observation: Observation,
     proof: Proof,
     slim: Image,
     kept: tuple[KeptFile, ...],
@@ -30,9 +31,9 @@ def report_of(
     where: Mapping[str, str],
     screen: Screen,
 ) -> Report:
-    """All there is to tell of `command`: `slim` is the image that was made, or the fat one again, `kept` are
-    its files, `where` are the artifacts."""
-    proposal, outcome = proof.proposal, seen.outcome
+    """The report of the verb `command`: `slim` is the image that was made, or the fat one where none was,
+    `kept` are its files, `where` are the paths of the artifacts by name."""
+    proposal, outcome = proof.proposal, observation.outcome
     capture, trace = proposal.capture, outcome.trace
     fat = capture.image
     return Report(
@@ -48,9 +49,9 @@ def report_of(
         stop_seconds=outcome.stop_seconds,
         events=outcome.events,
         lost=trace.lost,
-        calls=len(seccomp.who(capture, proposal.repairs)),
-        calls_default=seccomp.of_default(proposal.seccomp),
-        calls_denied=seccomp.denied(proposal.seccomp),
+        calls=len(seccomp.allowed_calls(capture, proposal.repairs)),
+        calls_default=seccomp.docker_call_count(proposal.seccomp),
+        calls_denied=seccomp.denied_count(proposal.seccomp),
         capabilities=used_capabilities(trace),
         confinement=proposal.confinement,
         trial=proof.trial,

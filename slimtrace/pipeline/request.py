@@ -1,4 +1,4 @@
-"""What a recipe is asked for, and what it works with."""
+"""What a recipe is asked to do, and the opened image that it works with."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,18 +17,18 @@ from slimtrace.reason.image.image_config import Edits, is_reference
 from slimtrace.reason.keep.rules import Rules
 
 ARTIFACTS = Path("slimtrace-artifacts")
-ROUNDS = 3
+ROUNDS = 3  # of repairs, by default
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a build is asked to do. `tag` is the slim image's name, by default the image's with ``.slim``;
     `artifacts` the folder for the artifacts, by default ``slimtrace-artifacts/IMAGE`` here. With `captures`
-    nothing is run to learn from; `reference` may then be empty.
+    the image is not run to be recorded; `reference` may then be empty.
 
-    `verify` says whether the slim image is tried, at most `rounds` times repaired; `tolerance` is the share (0
-    to 1) of an answer that may differ; `without` are the measures (facts.confinement.MEASURES) that are left
-    out; `seccomp_action` is what the profile does with a refused call: errno, kill or log."""
+    `verify` says whether the slim image is tried, and repaired at most `rounds` times; `tolerance` is the
+    share (0 to 1) of an answer that may differ; `without` are the measures (facts.confinement.MEASURES) that
+    are not applied; `seccomp_action` is what the profile does with a refused call: errno, kill or log."""
 
     reference: str
     tag: str = ""
@@ -47,8 +47,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What a recipe works with: the engine, the image and its files, and a place for what is temporary."""
+class OpenedImage:
+    """An image with its files readable, the engine that has it, and `place` for temporary files."""
 
     engine: Engine
     image: Image
@@ -58,7 +58,8 @@ class Bench:
 
 
 def check(request: Request) -> None:
-    """Raise now what would otherwise be found wrong only at the end."""
+    """Raise SlimtraceError now for what would otherwise fail only at the end of a build: no root, a bad name
+    for the slim image, a folder that artifacts cannot be written into."""
     running_kernel.require_root()
     if request.tag and not is_reference(request.tag):
         raise SlimtraceError(
@@ -69,5 +70,5 @@ def check(request: Request) -> None:
 
 
 def default_folder(reference: str) -> Path:
-    """Where the artifacts of an image go: its name as the name of a folder."""
+    """The folder for the artifacts of an image, named after it."""
     return ARTIFACTS / (re.sub(r"[^A-Za-z0-9._-]+", "-", reference).strip("-.") or "image")

@@ -1,1 +1,1 @@
-"""What a person sees: the live view, the summary, the HTML report. The only place that knows rich."""
+"""What a person sees: the live view, the summaries, the answers. The only package that imports rich."""

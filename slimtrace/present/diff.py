@@ -1,20 +1,20 @@
-"""What ``slimtrace diff`` prints: what went from the image, by package and by directory."""
+"""What ``slimtrace diff`` prints: the files that the slim image lacks, by package and by directory."""
 
 import sys
 from typing import TextIO
 
 from slimtrace.present.page import Row, Section, many, row, size, write
-from slimtrace.reason.explain.removed_files import Difference, PackageLoss
+from slimtrace.reason.explain.removed_files import PackageLoss, RemovedFiles
 
 DIRECTORIES_SHOWN = 25
 
 
-def losses(found: Difference, with_paths: bool = False, stream: TextIO | None = None) -> None:
-    """Print what went, the largest first; every path too `with_paths`."""
+def print_removed_files(found: RemovedFiles, with_paths: bool = False, stream: TextIO | None = None) -> None:
+    """Print what the slim image lacks, the largest first; with `with_paths` every path too."""
     write(_sections(found, with_paths), stream or sys.stdout)
 
 
-def _sections(found: Difference, with_paths: bool) -> list[Section]:
+def _sections(found: RemovedFiles, with_paths: bool) -> list[Section]:
     head = (
         f"{found.slim} is without {many(found.gone, 'file')} of {found.files} and "
         f"{size(found.gone_bytes + found.cut_bytes)} of {size(found.bytes)} of {found.fat}"
@@ -65,4 +65,4 @@ def _total(label: str, packages: list[PackageLoss], count: str) -> Row:
     return row(label, count, files, size(sum(one.bytes for one in packages)))
 
 
-__all__ = ["losses"]
+__all__ = ["print_removed_files"]

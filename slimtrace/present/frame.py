@@ -1,4 +1,4 @@
-"""The picture of the live view: one frame of what a Screen knows, fitted to the terminal; its redrawing."""
+"""The frames of the live view: what a Screen knows, fitted to the size of the terminal; their redrawing."""
 
 import contextlib
 import os
@@ -14,14 +14,14 @@ from rich.text import Text
 
 from slimtrace.facts.paths import printable
 from slimtrace.facts.progress import Tally
-from slimtrace.present.live import NAME_WIDTH, Remark, Screen, Step
 from slimtrace.present.page import seconds
+from slimtrace.present.screen import NAME_WIDTH, Remark, Screen, Step
 
 REDRAWS_PER_SECOND = 8
 NEWEST_SHOWN = 10
 REMARKS_SHOWN = 6
-RECENT = 50  # older remarks have had their time
-WIDEST = 100  # a path needs no more, and a terminal made narrower, down to this, leaves nothing torn
+RECENT = 50  # newest remarks among which the shown ones are chosen
+MAX_WIDTH = 100  # enough for a path; while a terminal is made narrower, down to this, no line wraps
 _MARKS = {
     "pending": ("·", "dim"),
     "running": ("●", "cyan"),
@@ -31,19 +31,19 @@ _MARKS = {
 _PLAIN_MARKS = {"pending": ".", "running": ">", "done": "+", "failed": "x"}
 
 
-class Drawing:
-    """The view on the terminal from `start` to `stop`. `stop` leaves the phases and the warnings standing and
-    the cursor shown, whatever happened."""
+class TerminalView:
+    """The view on the terminal from `start` to `stop`. `stop` leaves the phases and the warnings on the
+    terminal and the cursor visible, whatever happened."""
 
     def __init__(self, screen: Screen, stream: TextIO) -> None:
         self._screen = screen
-        # A descriptor of our own: while BPF programs are compiled, descriptor 2 is turned away to catch what
-        # bcc prints, and the view must not vanish with it.
+        # A descriptor of its own: while BPF programs are compiled, descriptor 2 is redirected to catch what bcc
+        # prints, and the view must not go there.
         self._file = os.fdopen(
             os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="backslashreplace"
         )
         self._console = Console(file=self._file, highlight=False, emoji=False, markup=False)
-        self._over = threading.Event()
+        self._finished = threading.Event()
         self._live = Live(
             console=self._console,
             get_renderable=self._frame,
@@ -57,37 +57,38 @@ class Drawing:
         self._live.start(refresh=True)
 
     def stop(self) -> None:
-        self._over.set()
+        self._finished.set()
         try:
             self._live.stop()
         finally:
-            # The terminal may be gone (a closed window): then there is no cursor to care for.
+            # The terminal may be gone (a closed window): then no cursor needs to be restored.
             with contextlib.suppress(OSError, ValueError):
                 self._file.close()
 
     def step_up(self) -> None:
-        """Put the cursor back where the terminal's echo of a line break took it from."""
+        """Move the cursor back up one line, which the terminal's echo of Enter has moved it down."""
         self._console.control(Control.move(0, -1))
 
     def _frame(self) -> RenderableType:
         width, height = self._measure()
-        return frame(self._screen, width, height, self._over.is_set(), self._console)
+        return frame(self._screen, width, height, self._finished.is_set(), self._console)
 
     def _measure(self) -> tuple[int, int]:
-        """The terminal's size now; rich would ask other descriptors, which may be no terminals."""
+        """The terminal's size now: width (at most MAX_WIDTH) and height. rich would ask other descriptors,
+        which need not be terminals."""
         try:
             columns, lines = os.get_terminal_size(self._file.fileno())
         except OSError:
             columns = lines = 0
         self._console.size = (columns or 80, lines or 24)
-        return min(columns or 80, WIDEST), lines or 24
+        return min(columns or 80, MAX_WIDTH), lines or 24
 
 
-def frame(screen: Screen, width: int, height: int, over: bool, console: Console) -> RenderableType:
-    """One picture of at most `width` cells and, while the work goes on, `height` - 1 lines. What does not fit
-    goes in this order: newest files, remarks, phases to come, phases that are done, the figures. When it is
-    `over`, the phases and the warnings remain, in full."""
-    if over:
+def frame(screen: Screen, width: int, height: int, finished: bool, console: Console) -> RenderableType:
+    """One frame of at most `width` cells and, while the work goes on, `height` - 1 lines. Where not everything
+    fits, this is left out first: newest files, then remarks, phases to come, phases that are done, the figures.
+    When the work is `finished`, the phases and the warnings remain, in full."""
+    if finished:
         begun = [step for step in screen.steps if step.state != "pending"]
         warnings = [remark for remark in screen.remarks if remark.warning]
         return Group(
@@ -97,12 +98,12 @@ def frame(screen: Screen, width: int, height: int, over: bool, console: Console)
     tally = screen.tally()
     figures = _figures(tally, screen.kept_text, width - 4)
     panel_lines = len(figures) + 2 if screen.kept_text or tally.events else 0
-    steps = _fitting(screen.steps, height - 1 - panel_lines)
+    steps = _steps_that_fit(screen.steps, height - 1 - panel_lines)
     room = height - 1 - len(steps)
     if room < panel_lines:
         panel_lines = 0
     room -= panel_lines
-    remarks = _chosen(screen.remarks, min(REMARKS_SHOWN, (room + 1) // 2))
+    remarks = _remarks_to_show(screen.remarks, min(REMARKS_SHOWN, (room + 1) // 2))
     newest = tally.newest[-min(NEWEST_SHOWN, room - len(remarks)) :] if room > len(remarks) else ()
     parts: list[RenderableType] = [_step_line(screen, step, width, console) for step in steps]
     if panel_lines:
@@ -113,9 +114,9 @@ def frame(screen: Screen, width: int, height: int, over: bool, console: Console)
     return Group(*parts)
 
 
-def _fitting(steps: list[Step], room: int) -> list[Step]:
-    """The steps to show on `room` lines, the running one always: first those to come are left out, the last
-    first, then those that are done, the oldest first."""
+def _steps_that_fit(steps: list[Step], room: int) -> list[Step]:
+    """The steps to show on `room` lines, the running one always. Left out are first the pending steps, from the
+    last one, then the steps that are done, from the oldest."""
     shown = list(steps)
     while len(shown) > max(room, 1):
         if shown[-1].state == "pending":
@@ -125,7 +126,7 @@ def _fitting(steps: list[Step], room: int) -> list[Step]:
     return shown
 
 
-def _chosen(remarks: list[Remark], count: int) -> list[Remark]:
+def _remarks_to_show(remarks: list[Remark], count: int) -> list[Remark]:
     """The newest remarks, at most `count`, in order; warnings outlive notes where there is no place for all."""
     recent = list(enumerate(remarks))[-RECENT:]
     recent.sort(key=lambda item: (item[1].warning, item[0]))

@@ -1,4 +1,4 @@
-"""``slimtrace info`` on the screen."""
+"""What ``slimtrace info`` prints."""
 
 import shlex
 import sys
@@ -8,17 +8,17 @@ from typing import TextIO
 
 from slimtrace.facts.image import Image
 from slimtrace.present.page import Row, Section, many, row, size, write
-from slimtrace.reason.image.inventory import Copies, Inventory, LayerSums, Powerful, Sized
+from slimtrace.reason.image.inventory import Copies, Inventory, LayerSums, PrivilegedFile, SizedPath
 
-COPIES_SHOWN = 5  # the report in JSON has more
-PATHS_SHOWN = 2  # of one file that is there several times
+COPIES_SHOWN = 5  # `info --json` has more
+PATHS_SHOWN = 2  # of files with the same content
 
 
-def describe(
+def print_image(
     image: Image, dockerfile: str, inventory: Inventory | None = None, stream: TextIO | None = None
 ) -> None:
-    """Print an image's configuration, its layers with the command that made each, what its files come to, and
-    its Dockerfile.fat."""
+    """Print an image's configuration, its layers with the command that made each, the inventory of its files,
+    and its Dockerfile.fat."""
     sections = [
         Section("Image", _settings(image)),
         Section("Layers, oldest first", _layers(image), frozenset({0, 1})),
@@ -61,17 +61,17 @@ def _layers(image: Image) -> list[Row]:
 
 
 def _command(created_by: str, comment: str) -> str:
-    """The builder's text on one line: line breaks and indentation of a long RUN are no information here."""
+    """The builder's text on one line: line breaks and indentation of a long RUN are left out."""
     return " ".join(created_by.split()) or comment or "(unknown)"
 
 
 def _inventory(image: Image, found: Inventory) -> list[Section]:
-    twice, stored = found.duplicates, found.stored
+    duplicates, stored = found.duplicates, found.stored
     packages = ", ".join(f"{count} {kind}" for kind, count in found.packages.items())
     files = [
         row("files", f"{found.files}, {size(found.size)}"),
         row("others", f"{many(found.directories, 'directory', 'directories')}, {many(found.links, 'link')}"),
-        row("copies", f"{many(twice.files, 'file')} with the content of another, {size(twice.size)}"),
+        row("copies", f"{many(duplicates.files, 'file')} with the content of another, {size(duplicates.size)}"),
         row("in all layers", f"{many(stored.files, 'copy', 'copies')}, {size(stored.size)}"),
         row("hidden", f"{size(found.hidden)} that later layers replaced or removed"),
         row("packages", packages or "none found"),
@@ -79,10 +79,14 @@ def _inventory(image: Image, found: Inventory) -> list[Section]:
     return [
         Section("Files", files),
         Section("Hidden, by layer", _hidden(image, found.layers)),
-        Section("Copies", [_copies(each) for each in twice.worst[:COPIES_SHOWN]], frozenset({0, 1})),
-        Section("With rights of their own", [_powerful(file) for file in found.powerful], frozenset({1})),
-        Section("Largest files", [_sized(each) for each in found.largest_files], frozenset({0})),
-        Section("Largest directories", [_sized(each) for each in found.largest_directories], frozenset({0})),
+        Section("Copies", [_copies(each) for each in duplicates.worst[:COPIES_SHOWN]], frozenset({0, 1})),
+        Section(
+            "With rights of their own", [_privileged_file(file) for file in found.powerful], frozenset({1})
+        ),
+        Section("Largest files", [_sized_path(each) for each in found.largest_files], frozenset({0})),
+        Section(
+            "Largest directories", [_sized_path(each) for each in found.largest_directories], frozenset({0})
+        ),
     ]
 
 
@@ -108,14 +112,14 @@ def _copies(copies: Copies) -> Row:
     return row(f"{copies.count} of", size(copies.size), ", ".join(copies.paths[:PATHS_SHOWN]) + others)
 
 
-def _powerful(file: Powerful) -> Row:
+def _privileged_file(file: PrivilegedFile) -> Row:
     return row(
         filemode(0o100000 | file.mode), f"{file.uid}:{file.gid}", f"{file.path} {file.capabilities}".strip()
     )
 
 
-def _sized(each: Sized) -> Row:
+def _sized_path(each: SizedPath) -> Row:
     return row(size(each.size), each.path)
 
 
-__all__ = ["describe"]
+__all__ = ["print_image"]

@@ -1,8 +1,8 @@
-"""A page of sections: the one shape of everything that is printed once, in two dresses.
+"""A page of sections: the layout of all that is printed once, coloured on a terminal, plain elsewhere.
 
 Callers hand in plain text, hostile or not; it is made printable here and shown as rich Text or plain lines, so
 that no data is ever read as markup or reaches the terminal as a control sequence. rich is imported only when
-a terminal is written to.
+the output goes to a terminal.
 """
 
 import os
@@ -35,7 +35,7 @@ class Row:
 
 
 def row(*cells: str, tone: Tone = "") -> Row:
-    """A Row of these cells."""
+    """A row of these cells."""
     return Row(cells, tone)
 
 
@@ -49,7 +49,7 @@ class Section:
 
 
 def size(count: int) -> str:
-    """Bytes as people read them, decimal units, three digits: ``28.1 MB``."""
+    """A number of bytes in decimal units with three digits: ``28.1 MB``."""
     if count < 1000:
         return f"{count} B"
     value = float(count)
@@ -80,7 +80,8 @@ def write(sections: Iterable[Section], stream: TextIO) -> None:
 
 
 def write_line(text: str, stream: TextIO) -> None:
-    """Print one text as it is; what the stream's encoding lacks comes out as an escape, never as an error."""
+    """Print one text as it is. A character that the stream's encoding lacks is printed as an escape and raises
+    no error."""
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()

@@ -1,4 +1,4 @@
-"""One line that tells how far a long reading has come, on a terminal, gone when it is over."""
+"""One line on a terminal that shows how many bytes a long read has read; it is erased at the end."""
 
 import sys
 import time
@@ -8,20 +8,21 @@ from typing import TextIO
 
 from slimtrace.present.page import size
 
-PATIENCE = 1.0  # seconds before there is anything to see
-PERIOD = 0.2  # seconds between two changes of it
+DELAY = 1.0  # seconds before the line appears
+PERIOD = 0.2  # seconds between two updates of the line
 
 
 @contextmanager
 def counting(
     doing: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int], None]]:
-    """Inside, what is yielded takes the bytes read so far. `doing` is in slimtrace's own words."""
+    """Yields the function to call with the number of bytes read so far. `doing` is the line's label: text of
+    slimtrace's own, printed as it is."""
     where = stream or sys.stderr
     if not where.isatty():
         yield lambda _count: None
         return
-    due = clock() + PATIENCE
+    due = clock() + DELAY
     shown = False
 
     def count(done: int) -> None:
@@ -38,7 +39,7 @@ def counting(
 
 
 def _put(stream: TextIO, text: str) -> None:
-    with suppress(OSError, ValueError):  # nobody may be looking any more
+    with suppress(OSError, ValueError):  # the terminal may be gone
         stream.write(text)
         stream.flush()
 

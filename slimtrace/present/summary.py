@@ -1,4 +1,4 @@
-"""What is printed once and stays: the summary of a build, of a capture, ``doctor``, and an error."""
+"""What is printed once: the summary of a build, the summary of a capture, what doctor found, and an error."""
 
 import shlex
 import sys
@@ -14,7 +14,7 @@ from slimtrace.facts.feature import FeatureResult, missing
 from slimtrace.facts.paths import printable
 from slimtrace.facts.runs import Probe
 from slimtrace.present.page import Row, Section, Tone, many, row, seconds, size, write, write_line
-from slimtrace.present.verify import confined, tried
+from slimtrace.present.verify import confinement_rows, trial_rows
 from slimtrace.reason.confine.docker_run import options
 from slimtrace.reason.explain.report import Report
 
@@ -24,23 +24,23 @@ ADDRESSES_SHOWN = 5
 _STATE_TONES: dict[str, Tone] = {"yes": "good", "no": "bad", "unknown": "warn"}
 
 
-def summary(report: Report, stream: TextIO | None = None) -> None:
-    """Print what a build came to, and what to run next."""
-    write(_summary(report), stream or sys.stdout)
+def print_build(report: Report, stream: TextIO | None = None) -> None:
+    """Print the result of a build, and the command that runs the slim image."""
+    write(_build_sections(report), stream or sys.stdout)
 
 
-def captured(capture: Capture, folder: Path, stream: TextIO | None = None) -> None:
+def print_capture(capture: Capture, folder: Path, stream: TextIO | None = None) -> None:
     """Print what a recording, or a merge of several, holds, and what can be done with it."""
-    write(_captured(capture, folder), stream or sys.stdout)
+    write(_capture_sections(capture, folder), stream or sys.stdout)
 
 
-def doctor(results: Sequence[FeatureResult], stream: TextIO | None = None) -> None:
-    """Print what this machine has, and for what it has not: what is lost, and how to mend it."""
-    write(_diagnosis(results), stream or sys.stdout)
+def print_doctor(results: Sequence[FeatureResult], stream: TextIO | None = None) -> None:
+    """Print which features this machine has, and for each missing one what is lost and how to mend it."""
+    write(_doctor_sections(results), stream or sys.stdout)
 
 
-def error(problem: SlimtraceError, stream: TextIO | None = None) -> None:
-    """Print a failure in slimtrace's one voice, to stderr."""
+def print_error(problem: SlimtraceError, stream: TextIO | None = None) -> None:
+    """Print a failure to stderr, in the form that all of slimtrace's failures have."""
     where = stream or sys.stderr
     write_line(f"slimtrace: {printable(problem.message)}", where)
     if problem.hint:
@@ -51,7 +51,7 @@ def error(problem: SlimtraceError, stream: TextIO | None = None) -> None:
         write_line(f"  {printable(line)}", where)
 
 
-def _summary(report: Report) -> list[Section]:
+def _build_sections(report: Report) -> list[Section]:
     fat, slim = report.fat, report.slim
     head = f"{slim.reference}: {size(fat.size)} -> {size(slim.size)}, {report.ratio:.1f} times smaller"
     images = [
@@ -69,8 +69,8 @@ def _summary(report: Report) -> list[Section]:
         Section("Time", times, frozenset({1})),
         Section("Probes", _probes(report.probes)),
         Section("Traced", _traced(report)),
-        Section("Confined", confined(report)),
-        Section("Tried", tried(report.trial)),
+        Section("Confined", confinement_rows(report)),
+        Section("Tried", trial_rows(report.trial)),
         Section("Doubts", _doubts(report.doubts)),
         Section("Artifacts", [row(kind, where) for kind, where in report.artifacts.items()]),
         Section("Run it", [row(_run_command(report))]),
@@ -78,7 +78,7 @@ def _summary(report: Report) -> list[Section]:
 
 
 def _probes(probes: Sequence[Probe]) -> list[Row]:
-    # Failed ones first: they are what the reader must not miss when the list is cut.
+    # Failed probes first: the reader must not miss them where the list is cut.
     ordered = sorted(probes, key=lambda probe: probe.ok)
     rows = []
     for probe in ordered[:PROBES_SHOWN]:
@@ -112,13 +112,13 @@ def _doubts(doubts: Iterable[Doubt]) -> list[Row]:
     for doubt in doubts:
         groups.setdefault(doubt.code, []).append(doubt)
     return [
-        row(code if len(group) == 1 else f"{code} ({len(group)})", _told(group), tone="warn")
+        row(code if len(group) == 1 else f"{code} ({len(group)})", _doubt_text(group), tone="warn")
         for code, group in groups.items()
     ]
 
 
-def _told(group: Sequence[Doubt]) -> str:
-    """The sentence of the first doubt of a kind, and what the others are about."""
+def _doubt_text(group: Sequence[Doubt]) -> str:
+    """The sentence of the first doubt in a group, and the subjects of the others."""
     text = group[0].text
     subjects = list(dict.fromkeys(doubt.subject for doubt in group if doubt.subject))
     # Many sentences name their subject themselves.
@@ -140,9 +140,9 @@ def _run_command(report: Report) -> str:
     return shlex.join([*words, report.slim.reference])
 
 
-def _captured(capture: Capture, folder: Path) -> list[Section]:
+def _capture_sections(capture: Capture, folder: Path) -> list[Section]:
     trace = capture.trace
-    program = (group for group in trace.calls if group.phase is Phase.APP and group.abi is not Abi.RING)
+    program = (group for group in trace.calls if group.phase is Phase.APP and group.abi is not Abi.IO_URING)
     calls = {name for group in program for name in group.calls}
     programs = dict.fromkeys(execution.asked for execution in trace.execs)
     rows = [
@@ -163,7 +163,7 @@ def _captured(capture: Capture, folder: Path) -> list[Section]:
 
 
 def _addresses(trace: Trace) -> str:
-    """Where the container connected to or sent; of many the first."""
+    """The addresses that the container connected to or sent to; of many the first ADDRESSES_SHOWN."""
     calls = ("connect", "sendto", "sendmsg")
     reached = sorted({(one.address, one.port) for one in trace.sockets if one.call in calls and one.address})
     shown = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in reached]
@@ -171,13 +171,13 @@ def _addresses(trace: Trace) -> str:
     return ", ".join(shown[:ADDRESSES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _diagnosis(results: Sequence[FeatureResult]) -> list[Section]:
+def _doctor_sections(results: Sequence[FeatureResult]) -> list[Section]:
     rows = [
         row(found.state, found.feature.title, found.detail, tone=_STATE_TONES[found.state]) for found in results
     ]
     remedies: list[Row] = []
     for found in results:
-        # A feature that was not tried for want of another is mended by mending that one.
+        # A feature that was not tried because another one is missing needs only that one mended.
         untried = found.state == "unknown" and found.feature.required and not found.feature.needs
         if found.state == "no" or untried:
             need = "required" if found.feature.required else "optional"
@@ -195,4 +195,4 @@ def _diagnosis(results: Sequence[FeatureResult]) -> list[Section]:
     return [Section("This machine", rows), Section("Missing", remedies), Section("", [verdict])]
 
 
-__all__ = ["captured", "doctor", "error", "summary"]
+__all__ = ["print_build", "print_capture", "print_doctor", "print_error"]

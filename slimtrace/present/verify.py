@@ -1,4 +1,4 @@
-"""What was proven of an image, on the screen: its profiles, how it was tried, what differed."""
+"""What is printed about trials of an image: its confinement, how it was tried, what differed."""
 
 import sys
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from slimtrace.facts.runs import Difference
 from slimtrace.present.page import Row, Section, many, row, write
 from slimtrace.reason.explain.report import Comparison, Report, Trial
 
-SHOWN = 12  # pieces, or differences
+SHOWN = 12  # repairs, or differences
 
 
-def confined(report: Report) -> list[Row]:
-    """How the container is confined, a line a measure."""
+def confinement_rows(report: Report) -> list[Row]:
+    """How the container is confined, one row for each measure."""
     calls = f"{report.calls} system calls"
     if report.calls_default:
         calls += f", {report.calls_denied} of Docker's {report.calls_default} denied"
@@ -32,8 +32,8 @@ def confined(report: Report) -> list[Row]:
     return rows
 
 
-def tried(trial: Trial | None) -> list[Row]:
-    """How the image was tried."""
+def trial_rows(trial: Trial | None) -> list[Row]:
+    """How the image was tried, and what was repaired."""
     if trial is None:
         return [row("not tried", "--no-verify", tone="warn")]
     under = ", ".join(trial.measures) or "no measure"
@@ -50,23 +50,23 @@ def tried(trial: Trial | None) -> list[Row]:
     )
     for kind, pieces in groups:
         if pieces:
-            rows.append(row("repaired", f"{kind} {_shown(pieces)}"))
+            rows.append(row("repaired", f"{kind} {_abridged(pieces)}"))
     return rows
 
 
-def profiled(report: Report, stream: TextIO | None = None) -> None:
-    """Print what `slimtrace profile` came to."""
+def print_profiles(report: Report, stream: TextIO | None = None) -> None:
+    """Print the result of `slimtrace profile`."""
     sections = [
         Section("", [row(f"profiles of {report.fat.reference}", tone="bold")]),
-        Section("Confined", confined(report)),
-        Section("Tried", tried(report.trial)),
+        Section("Confined", confinement_rows(report)),
+        Section("Tried", trial_rows(report.trial)),
         Section("Doubts", [row(doubt.code, doubt.text, tone="warn") for doubt in report.doubts]),
         Section("Artifacts", [row(kind, where) for kind, where in report.artifacts.items()]),
     ]
     write(sections, stream or sys.stdout)
 
 
-def compared(found: Comparison, stream: TextIO | None = None) -> None:
+def print_comparison(found: Comparison, stream: TextIO | None = None) -> None:
     """Print what `slimtrace verify` found."""
     if found.same:
         head = row(f"{found.slim} comes out as {found.fat} does", tone="good")
@@ -95,10 +95,10 @@ def _writable(confinement: Confinement) -> str:
     return ", ".join(f"{place.path} ({kinds[place.volume]})" for place in confinement.writable)
 
 
-def _shown(pieces: Iterable[str]) -> str:
+def _abridged(pieces: Iterable[str]) -> str:
     found = tuple(pieces)
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return ", ".join(found[:SHOWN]) + more
 
 
-__all__ = ["compared", "confined", "profiled", "tried"]
+__all__ = ["confinement_rows", "print_comparison", "print_profiles", "trial_rows"]

@@ -1,8 +1,9 @@
-"""Several captures of one image as one: what any of them saw.
+"""Several captures of one image as one, with what any of them saw.
 
-Everything is a union, so that order, grouping and repetition do not matter (merge is associative, commutative
-and idempotent; tests/reason/test_merge.py). Two things are not: of `mounts` only those stay that every run had,
-since what one run saw in the image must not be hidden by another's volume; of `lost` the worst run counts.
+Everything is a union, so that order, grouping and repetition do not matter (merging is associative, commutative
+and idempotent; tests/reason/test_merge.py). Two things are no union: of `mounts` only those stay that every run
+had, since what one run saw in the image must not be hidden by another's volume; of `lost` the largest count
+stays.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,34 +33,35 @@ Value = TypeVar("Value", int, str)
 S = TypeVar("S", CallSet, CapabilitySet)
 
 
-def merge(captures: Sequence[Capture]) -> Capture:
-    """One capture of them all; at least one is wanted. Raises SlimtraceError when they are not of one image."""
-    # a name says more than an id
+def merge_captures(captures: Sequence[Capture]) -> Capture:
+    """One capture of all `captures`, of which there must be at least one. Raises SlimtraceError when they are
+    not of one image."""
+    # Of the references one that is a name comes before one that is the id.
     first = min(
         captures, key=lambda capture: (capture.image.id in capture.image.reference, repr(capture.image))
     )
     for capture in captures:
         if capture.image.id != first.image.id:
             raise SlimtraceError(
-                f"cannot merge captures of two images: {first.image.reference} ({short(first)}) and "
-                f"{capture.image.reference} ({short(capture)})",
+                f"cannot merge captures of two images: {first.image.reference} ({short_id(first)}) and "
+                f"{capture.image.reference} ({short_id(capture)})",
                 "record them all from the same image",
             )
     return Capture(
         image=first.image,
         tree=max((capture.tree for capture in captures), key=len),
         trace=reduce(_traces, (capture.trace for capture in captures), captures[0].trace),
-        contents=reduce(_answers, (_known(capture) for capture in captures)),
+        contents=reduce(_answers, (_stored_answers(capture) for capture in captures)),
         runs=_runs(run for capture in captures for run in capture.runs),
     )
 
 
-def short(capture: Capture) -> str:
+def short_id(capture: Capture) -> str:
     """The image's id, short enough to read."""
     return capture.image.id.removeprefix("sha256:")[:12] or "no id"
 
 
-def _known(capture: Capture) -> Answers:
+def _stored_answers(capture: Capture) -> Answers:
     contents = capture.contents
     return contents if isinstance(contents, Answers) else getattr(contents, "answers", Answers)()
 
@@ -72,7 +74,7 @@ def _traces(one: Trace, other: Trace) -> Trace:
         calls=_calls((*one.calls, *other.calls)),
         capabilities=_capabilities((*one.capabilities, *other.capabilities)),
         mounts=_mounts(one.mounts, other.mounts),
-        parents=_mappings(one.parents, other.parents),
+        parents=_merged_mappings(one.parents, other.parents),
         lost=max(one.lost, other.lost),
         doubts=_union(one.doubts, other.doubts),
         sockets=_union(one.sockets, other.sockets),
@@ -83,7 +85,7 @@ def _traces(one: Trace, other: Trace) -> Trace:
 
 
 def _union(one: Iterable[K], other: Iterable[K]) -> tuple[K, ...]:
-    """Both without repetition, in an order that does not depend on theirs."""
+    """The facts of both without repetition, in an order that does not depend on theirs."""
 
     def order(fact: Any) -> tuple[str, ...]:
         return tuple(repr(value) for value in astuple(fact))
@@ -92,13 +94,14 @@ def _union(one: Iterable[K], other: Iterable[K]) -> tuple[K, ...]:
 
 
 def _mounts(one: Iterable[Mount], other: Iterable[Mount]) -> tuple[Mount, ...]:
-    """Those whose place both have; where they differ in what is there, the greater."""
-    mine, theirs = ({mount.path: mount for mount in mounts} for mounts in (one, other))
-    return tuple(max(mine[path], theirs[path], key=repr) for path in sorted(mine.keys() & theirs.keys()))
+    """The mounts at the paths that both have; where two differ in what is mounted, the greater of them."""
+    first, second = ({mount.path: mount for mount in mounts} for mounts in (one, other))
+    return tuple(max(first[path], second[path], key=repr) for path in sorted(first.keys() & second.keys()))
 
 
-def _mappings(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
-    """Both; where they differ (a pid that was used again) the smaller value, so that order does not matter."""
+def _merged_mappings(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
+    """The entries of both; where two values differ (a pid that was used again) the smaller, so that the order
+    of the captures does not matter."""
     found = dict(one)
     for key, value in other.items():
         found[key] = min(found[key], value, key=repr) if key in found else value
@@ -106,7 +109,7 @@ def _mappings(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
 
 
 def _grouped(sets: Iterable[S]) -> list[tuple[Origin, Phase, Abi, list[S]]]:
-    """What was seen in the same phase, origin and ABI, together; capabilities have no ABI."""
+    """The sets of each phase, origin and ABI together; capabilities have no ABI."""
     groups: dict[tuple[Abi, Origin, Phase], list[S]] = {}
     for one in sets:
         abi = one.abi if isinstance(one, CallSet) else Abi.NATIVE
@@ -114,7 +117,7 @@ def _grouped(sets: Iterable[S]) -> list[tuple[Origin, Phase, Abi, list[S]]]:
     return [(origin, phase, abi, groups[abi, origin, phase]) for abi, origin, phase in sorted(groups)]
 
 
-def _every(values: Iterable[Iterable[Value]]) -> tuple[Value, ...]:
+def _sorted_union(values: Iterable[Iterable[Value]]) -> tuple[Value, ...]:
     return tuple(sorted({value for some in values for value in some}))
 
 
@@ -123,32 +126,32 @@ def _calls(sets: Iterable[CallSet]) -> tuple[CallSet, ...]:
         CallSet(
             phase,
             origin,
-            calls=_every(one.calls for one in group),
-            refused=_every(one.refused for one in group),
-            nameless=_every(one.nameless for one in group),
+            calls=_sorted_union(one.calls for one in group),
+            refused=_sorted_union(one.refused for one in group),
+            nameless=_sorted_union(one.nameless for one in group),
             abi=abi,
         )
         for origin, phase, abi, group in _grouped(sets)
     )
 
 
-def _arguments(told: Iterable[CallArguments]) -> tuple[CallArguments, ...]:
-    """Of each call in one place the values of all; of more than MAX_VALUES the smallest."""
+def _arguments(recorded: Iterable[CallArguments]) -> tuple[CallArguments, ...]:
+    """All values of each call's argument in one phase, origin and ABI; of more than MAX_VALUES the smallest."""
     groups: dict[tuple[Abi, Origin, Phase, str, int], list[CallArguments]] = {}
-    for one in told:
+    for one in recorded:
         groups.setdefault((one.abi, one.origin, one.phase, one.call, one.index), []).append(one)
     found = []
     for (abi, origin, phase, call, index), group in sorted(groups.items(), key=lambda item: item[0]):
-        values = _every(one.values for one in group)
+        values = _sorted_union(one.values for one in group)
         more = len(values) > MAX_VALUES or any(one.more for one in group)
         found.append(CallArguments(call, index, values[:MAX_VALUES], phase, origin, abi, more))
     return tuple(found)
 
 
-def _first_calls(told: Iterable[FirstCall]) -> tuple[FirstCall, ...]:
-    """Of several that were first, each in its run, the one whose program and number are the smallest."""
+def _first_calls(recorded: Iterable[FirstCall]) -> tuple[FirstCall, ...]:
+    """Of the first callers of several runs the one whose program and process number are the smallest."""
     found: dict[tuple[Abi, Origin, Phase, str], FirstCall] = {}
-    for one in sorted(told, key=lambda one: (one.program == "", one.program, one.pid)):
+    for one in sorted(recorded, key=lambda one: (one.program == "", one.program, one.pid)):
         found.setdefault((one.abi, one.origin, one.phase, one.call), one)
     return tuple(found[place] for place in sorted(found))
 
@@ -158,24 +161,24 @@ def _capabilities(sets: Iterable[CapabilitySet]) -> tuple[CapabilitySet, ...]:
         CapabilitySet(
             phase,
             origin,
-            granted=_every(one.granted for one in group),
-            denied=_every(one.denied for one in group),
+            granted=_sorted_union(one.granted for one in group),
+            denied=_sorted_union(one.denied for one in group),
         )
         for origin, phase, _, group in _grouped(sets)
     )
 
 
 def _runs(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """All of them, each once, in an order that does not depend on theirs."""
+    """All runs, each once, in an order that does not depend on that of `runs`."""
     found = {repr(run): run for run in runs}
     return tuple(found[key] for key in sorted(found))
 
 
 def _answers(one: Answers, other: Answers) -> Answers:
     return Answers(
-        elfs=_mappings(one.elfs, other.elfs),
-        heads=_mappings(one.heads, other.heads),
-        texts=_mappings(one.texts, other.texts),
-        named=_mappings(one.named, other.named),
-        packaged=_mappings(one.packaged, other.packaged),
+        elfs=_merged_mappings(one.elfs, other.elfs),
+        heads=_merged_mappings(one.heads, other.heads),
+        texts=_merged_mappings(one.texts, other.texts),
+        named=_merged_mappings(one.named, other.named),
+        packaged=_merged_mappings(one.packaged, other.packaged),
     )

@@ -1,4 +1,4 @@
-"""A tar header says of an entry what it is, in whatever numbers and bytes; tarfile reads it so."""
+"""Tar headers of entries with any numbers and bytes: tarfile reads the entry that was written."""
 
 import io
 import tarfile
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slimtrace.assemble.layer_losses import Losses
-from slimtrace.assemble.tar_header import BLOCK, RECORDS_LIMIT, can_carry, decimal, header
+from slimtrace.assemble.layer_losses import LayerLosses
+from slimtrace.assemble.tar_header import BLOCK, RECORDS_LIMIT, can_carry_xattr, decimal, header
 from slimtrace.facts import paths
 from slimtrace.facts.tree import Entry, Kind
 
@@ -25,7 +25,7 @@ TYPES = {
 
 def read(raw: bytes) -> tarfile.TarInfo:
     assert len(raw) % BLOCK == 0
-    # The content is not there: tarfile asks for it only when it goes on to the next entry.
+    # The content is absent: tarfile reads it only when it goes on to the next entry.
     with tarfile.open(fileobj=io.BytesIO(raw + bytes(1024)), encoding="utf-8", errors="surrogateescape") as tar:
         found = tar.next()
     assert found is not None
@@ -55,20 +55,20 @@ xattrs = st.dictionaries(
 )
 
 
-@given(entry=entries, same=st.just("") | text, attributes=xattrs)
+@given(entry=entries, hardlink_to=st.just("") | text, attributes=xattrs)
 @example(Entry("/", Kind.DIR), "", {})
 @example(Entry("/" + "a" * 100, Kind.FILE), "", {})
 @example(Entry("/a", Kind.FILE, size=8 << 30, uid=1 << 21, mtime_ns=8589934592 * 10**9), "", {})
-def test_tarfile_reads_what_was_written(entry: Entry, same: str, attributes: dict[str, bytes]) -> None:
-    same = "" if entry.kind is Kind.DIR else same  # of which there are no hardlinks
-    found = read(header(entry, same, attributes))
+def test_tarfile_reads_what_was_written(entry: Entry, hardlink_to: str, attributes: dict[str, bytes]) -> None:
+    hardlink_to = "" if entry.kind is Kind.DIR else hardlink_to  # there are no hardlinks to directories
+    found = read(header(entry, hardlink_to, attributes))
     records = {f"SCHILY.xattr.{key}": value for key, value in attributes.items()}
     shown = {key: value for key, value in found.pax_headers.items() if key.startswith("SCHILY")}
-    assert found.type == (tarfile.LNKTYPE if same else TYPES[entry.kind])
+    assert found.type == (tarfile.LNKTYPE if hardlink_to else TYPES[entry.kind])
     assert found.name == (entry.path.lstrip("/").rstrip("/") or ".")
-    assert found.linkname == ((same.lstrip("/")) if same else entry.target)
+    assert found.linkname == ((hardlink_to.lstrip("/")) if hardlink_to else entry.target)
     assert (found.mode, found.uid, found.gid) == (entry.mode, entry.uid, entry.gid)
-    assert found.size == (entry.size if entry.kind is Kind.FILE and not same else 0)
+    assert found.size == (entry.size if entry.kind is Kind.FILE and not hardlink_to else 0)
     assert (found.devmajor, found.devminor) == (entry.major, entry.minor)
     assert Decimal(found.pax_headers.get("mtime", str(found.mtime))) == Decimal(entry.mtime_ns).scaleb(-9)
     assert {key: paths.encode(value) for key, value in shown.items()} == records
@@ -76,7 +76,7 @@ def test_tarfile_reads_what_was_written(entry: Entry, same: str, attributes: dic
 
 @pytest.mark.parametrize("length", range(80, 120))
 def test_a_record_counts_its_own_length(length: int) -> None:
-    """Where the length has one digit more than the rest would need, and where not."""
+    """Also where the digits of the length make the length one digit longer."""
     found = read(header(Entry("/a", Kind.FILE), "", {"user.a": b"v" * length}))
     assert found.pax_headers == {"SCHILY.xattr.user.a": "v" * length}
 
@@ -101,23 +101,23 @@ def test_seconds_have_no_zeros_at_the_end(nanoseconds: int, text: str) -> None:
     assert decimal(nanoseconds) == text
 
 
-def test_what_a_record_cannot_say_is_not_carried() -> None:
-    assert can_carry("user.a", b"\0")
-    assert not can_carry("user.a=b", b"c")
-    assert not can_carry("user.a", b"")
+def test_an_attribute_that_no_record_can_hold_is_not_carried() -> None:
+    assert can_carry_xattr("user.a", b"\0")
+    assert not can_carry_xattr("user.a=b", b"c")
+    assert not can_carry_xattr("user.a", b"")
 
 
-def test_of_too_many_attributes_some_are_left_out_and_told() -> None:
-    losses = Losses()
+def test_of_too_many_attributes_some_are_left_out_and_reported() -> None:
+    losses = LayerLosses()
     given_attributes = {f"user.{number}": bytes(60_000) for number in range(20)}
-    carried = losses.carried("/a", given_attributes)
+    carried = losses.carried_xattrs("/a", given_attributes)
     assert 10 < len(carried) < 20
     assert len(header(Entry("/a", Kind.FILE), "", carried)) < RECORDS_LIMIT
     assert [(doubt.code, doubt.subject) for doubt in losses.doubts()] == [("attribute", "/a")]
 
 
 def test_each_kind_of_loss_is_one_doubt() -> None:
-    losses = Losses()
+    losses = LayerLosses()
     assert not losses.writable(Entry("/\x1b[31m", Kind.SOCKET))
     assert not losses.writable(Entry("/b", Kind.SOCKET))
     assert losses.writable(Entry("/a.wh.b", Kind.FILE))

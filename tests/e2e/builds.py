@@ -1,4 +1,4 @@
-"""A build by the installed program, and what it came to."""
+"""A finished build by the installed program: its exit code, report and artifacts."""
 
 import json
 import subprocess
@@ -10,23 +10,23 @@ from typing import Any
 
 PROGRAM = str(Path(sys.executable).parent / "slimtrace")
 
-Done = subprocess.CompletedProcess[str]
-Program = Callable[..., Done]
+Completed = subprocess.CompletedProcess[str]
+Program = Callable[..., Completed]
 
 
 @dataclass(frozen=True)
 class Build:
     """A finished `slimtrace build --json`."""
 
-    done: Done
+    completed: Completed
     fat: str
     slim: str
     artifacts: Path
 
     @property
     def report(self) -> dict[str, Any]:
-        assert self.done.returncode == 0, self.done.stderr
-        found: dict[str, Any] = json.loads(self.done.stdout)
+        assert self.completed.returncode == 0, self.completed.stderr
+        found: dict[str, Any] = json.loads(self.completed.stdout)
         return found
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from builds import PROGRAM, Build, Done, Program, slim_of
+from builds import PROGRAM, Build, Completed, Program, slim_of
 from containers import docker, exists
 
 
@@ -20,10 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def slimtrace(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """slimtrace("doctor") runs it, in a folder of its own unless `cwd` says where."""
+    """slimtrace("doctor") runs the program, in a temporary folder unless `cwd` names another."""
     elsewhere = tmp_path_factory.mktemp("cwd")
 
-    def run(*words: str, cwd: Path = elsewhere, **environment: str) -> Done:
+    def run(*words: str, cwd: Path = elsewhere, **environment: str) -> Completed:
         return subprocess.run(
             [PROGRAM, *words],
             cwd=cwd,
@@ -40,7 +40,7 @@ def slimtrace(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture(scope="session")
 def name_for_slim() -> Iterator[Callable[[str], str]]:
-    """name_for_slim("jq") is a name that nobody has; its image goes at the end."""
+    """name_for_slim("jq") is an unused image name; the image that gets it is removed at the end."""
     given: list[str] = []
 
     def name(of: str) -> str:
@@ -59,7 +59,7 @@ def build(
     name_for_slim: Callable[[str], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Build]:
-    """build("jq", "--include-shell") slims that image once more; it is tried only with "--verify"."""
+    """build("jq", "--include-shell") slims that image again; the slim image is tried only with "--verify"."""
 
     def run(name: str, *options: str) -> Build:
         fat, slim = image(name), name_for_slim(name)
@@ -72,7 +72,7 @@ def build(
 
 @pytest.fixture(scope="session")
 def built(build: Callable[..., Build]) -> Callable[[str], Build]:
-    """built("jq") is that image slimmed without options, and tried; once a session."""
+    """built("jq") is that image slimmed without options, and tried; built once a session."""
     done: dict[str, Build] = {}
 
     def once(name: str) -> Build:
@@ -84,10 +84,10 @@ def built(build: Callable[..., Build]) -> Callable[[str], Build]:
 
 
 @pytest.fixture
-def own(image: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
-    """own("jq") is an image of that content with an id of its own: nobody else makes containers of it.
+def image_copy(image: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """image_copy("jq") is an image of that content with an id of its own: no other test makes containers of it.
 
-    What is made of it has its label, slimtrace.e2e=TAG.
+    Images that are made of the copy carry its label, slimtrace.e2e=TAG.
     """
     made: list[str] = []
 

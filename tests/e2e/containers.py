@@ -1,4 +1,4 @@
-"""Images and containers as a user meets them: through docker's own command line, a socket and an export."""
+"""Images and containers through docker's command line, requests over a socket, and `docker export`."""
 
 import contextlib
 import hashlib
@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 60.0  # seconds that anything here may take before it counts as not happening
+WAIT_SECONDS = 60.0  # how long a test waits for anything before it fails
 
 
 def docker(*words: str) -> str:
-    """What the command prints on stdout."""
+    """The stdout of a docker command, which has to succeed."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
     return done.stdout.strip()
@@ -34,8 +34,8 @@ def exists(image: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def eventually(question: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
-    """The first answer that is not None; asked until then."""
+def eventually(question: Callable[[], T | None], what: str, seconds: float = WAIT_SECONDS) -> T:
+    """The first answer to `question` that is not None; asked every 50 ms."""
     end = time.monotonic() + seconds
     while (answer := question()) is None:
         assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
@@ -69,7 +69,7 @@ def stop(container: str) -> tuple[int, float]:
 
 @dataclass(frozen=True)
 class Page:
-    """An answer to GET /; the Date header is the one that may differ, so headers are not all kept."""
+    """The answer to a GET request, without the headers that differ between requests (Date)."""
 
     status: int
     content_type: str | None
@@ -77,7 +77,7 @@ class Page:
 
 
 def page(host: str, port: int, path: str = "/", coding: str = "identity") -> Page | None:
-    """None while nothing answers."""
+    """The answer to GET `path`; None while nothing answers."""
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
         connection.request("GET", path, headers={"Accept-Encoding": coding})
@@ -90,7 +90,7 @@ def page(host: str, port: int, path: str = "/", coding: str = "identity") -> Pag
 
 
 def redis(host: str, port: int, *commands: str) -> list[bytes] | None:
-    """The answers to inline commands (redis.io, protocol-spec); None while nothing listens."""
+    """A Redis server's answers to inline commands (redis.io, protocol-spec); None while nothing listens."""
     try:
         with (
             socket.create_connection((host, port), timeout=10) as connection,
@@ -110,7 +110,7 @@ def redis(host: str, port: int, *commands: str) -> list[bytes] | None:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of an image with all that must not change on the way into another one. `names` are all its
+    """A file of an image, with everything that must be the same in the slim image. `names` are all its
     hardlinked names; `mtime` is in whole seconds, as docker exports it."""
 
     kind: bytes
@@ -126,8 +126,8 @@ class Entry:
     names: frozenset[str]
 
 
-# What the engine itself puts into every container that it creates, over what the image has.
-ENGINES = frozenset({
+# Paths that the engine itself creates in every container, over those of the image.
+ENGINE_FILES = frozenset({
     "/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm", "/proc", "/sys", "/etc",
     "/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf",
 })  # fmt: skip
@@ -152,7 +152,7 @@ def entries(image: str) -> dict[str, Entry]:
             content, links,
         )  # fmt: skip
         found |= dict.fromkeys(links, entry)
-    return {path: entry for path, entry in found.items() if path not in ENGINES}
+    return {path: entry for path, entry in found.items() if path not in ENGINE_FILES}
 
 
 def _read(archive: tarfile.TarFile) -> tuple[dict[str, tuple[tarfile.TarInfo, str]], dict[str, list[str]]]:

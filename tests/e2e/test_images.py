@@ -1,4 +1,4 @@
-"""Real images: the slim one is small, and does what the fat one does, also under its own seccomp profile."""
+"""Real images: the slim image is small, and does what the fat one does, also under its own seccomp profile."""
 
 import json
 import re
@@ -17,10 +17,10 @@ from slimtrace import store
 from slimtrace.assemble.layer import file_bytes
 from slimtrace.reason.keep import graph_builder
 from slimtrace.reason.keep.rules import Keep, PackageDb, Rules
-from slimtrace.reason.keep.select import select
+from slimtrace.reason.keep.select import select_paths
 
 # Bytes of the slim image that mint 1.41.8 makes of images built like these: the table in README.md.
-PEER = {
+MINT_BYTES = {
     "node": 98_600_000,
     "python": 28_100_000,
     "ruby": 16_900_000,
@@ -34,7 +34,7 @@ REDIS_PORT = 6379
 REDIS_COMMANDS = ("PING", "SET greeting hello", "GET greeting")
 ONE_SHOT = ("jq", "edge", "hostile")
 
-# What of an image's configuration a container is made by (OCI image-spec, config.md; Docker's additions).
+# Fields of an image's configuration that affect its containers (OCI image-spec, config.md; Docker's additions).
 CONFIG = (
     "User", "Env", "WorkingDir", "Entrypoint", "Cmd", "ExposedPorts", "StopSignal", "Labels", "Volumes",
     "Healthcheck", "Shell", "OnBuild",
@@ -46,7 +46,7 @@ MARGIN = 5.0  # seconds that a slim container may take longer to stop
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a container says when it is asked, or by itself, and how it ends."""
+    """What a container answers or prints, its exit code, and how long it takes to stop."""
 
     said: object
     exit_code: int
@@ -64,19 +64,19 @@ def behaviour(name: str, image: str, *options: str) -> Behaviour:
         return Behaviour(said, *stop(container))
 
 
-# As curl asks, and as browsers do: nginx calls sendfile(2) for the one and writev(2) for the other.
-CODINGS = ("identity", "gzip, deflate")
+# The Accept-Encoding of curl and of browsers: nginx answers the one by sendfile(2), the other by writev(2).
+ACCEPT_ENCODINGS = ("identity", "gzip, deflate")
 
 
 def ask(name: str, host: str) -> list[Page] | list[bytes] | None:
     if name == "redis":
         return redis(host, REDIS_PORT, *REDIS_COMMANDS)
-    pages = [page(host, HTTP_PORTS[name], coding=coding) for coding in CODINGS]
+    pages = [page(host, HTTP_PORTS[name], coding=coding) for coding in ACCEPT_ENCODINGS]
     return None if None in pages else [page for page in pages if page]
 
 
 @cache
-def of_fat(name: str, image: str) -> Behaviour:
+def fat_behaviour(name: str, image: str) -> Behaviour:
     return behaviour(name, image)
 
 
@@ -84,7 +84,7 @@ def seccomp(build: Build) -> tuple[str, str]:
     return "--security-opt", f"seccomp={build.artifacts / 'seccomp.json'}"
 
 
-@pytest.fixture(scope="module", params=[*PEER, "edge", "hostile"])
+@pytest.fixture(scope="module", params=[*MINT_BYTES, "edge", "hostile"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -92,12 +92,12 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def sample(name: str, built: Callable[[str], Build]) -> Build:
     done = built(name)
-    assert done.done.returncode == 0, done.done.stderr
+    assert done.completed.returncode == 0, done.completed.stderr
     return done
 
 
 def test_stdout_is_the_report_and_nothing_else(sample: Build) -> None:
-    report = json.loads(sample.done.stdout)
+    report = json.loads(sample.completed.stdout)
     assert next(iter(report)) == "schema"
     assert report["schema"] == 1
     assert report["slim"]["reference"] == sample.slim
@@ -109,18 +109,18 @@ def test_nothing_is_lost_or_doubtful(sample: Build) -> None:
     assert (sample.report["lost"], sample.report["doubts"]) == (0, [])
 
 
-@pytest.mark.parametrize("name", PEER, scope="module")
-def test_what_was_used_is_no_larger_than_the_peers(sample: Build, name: str) -> None:
-    """The peer keeps what it saw; what the code in use names, it does not keep."""
+@pytest.mark.parametrize("name", MINT_BYTES, scope="module")
+def test_what_was_used_is_no_larger_than_mints_image(sample: Build, name: str) -> None:
+    """mint keeps the files that it saw used, not those that the code in use names: --keep exact is compared."""
     capture = store.load(sample.artifacts / "capture")
     rules = Rules(keep=Keep.EXACT, package_db=PackageDb.NONE)
-    kept = select(graph_builder.grow(capture, rules), capture, rules).kept
-    assert file_bytes(capture.tree, kept)[0] <= PEER[name]
+    kept = select_paths(graph_builder.build_graph(capture, rules), capture, rules).kept
+    assert file_bytes(capture.tree, kept)[0] <= MINT_BYTES[name]
 
 
-@pytest.mark.parametrize("name", PEER, scope="module")
-def test_with_what_its_code_names_it_is_hardly_larger_than_the_peers(sample: Build, name: str) -> None:
-    assert sample.report["slim"]["size"] <= PEER[name] * 1.02
+@pytest.mark.parametrize("name", MINT_BYTES, scope="module")
+def test_with_what_its_code_names_it_is_hardly_larger_than_mints_image(sample: Build, name: str) -> None:
+    assert sample.report["slim"]["size"] <= MINT_BYTES[name] * 1.02
 
 
 def test_the_configuration_is_kept(sample: Build) -> None:
@@ -131,15 +131,15 @@ def test_the_configuration_is_kept(sample: Build) -> None:
 @pytest.mark.parametrize("profile", ["plain", "own seccomp profile"])
 def test_it_does_what_the_fat_one_does(sample: Build, name: str, profile: str) -> None:
     options = () if profile == "plain" else seccomp(sample)
-    fat, slim = of_fat(name, sample.fat), behaviour(name, sample.slim, *options)
+    fat, slim = fat_behaviour(name, sample.fat), behaviour(name, sample.slim, *options)
     assert slim.said == fat.said
     assert slim.exit_code == fat.exit_code != KILLED
     assert slim.stop_seconds <= fat.stop_seconds + MARGIN
 
 
 def test_the_fat_ones_do_what_their_recipes_say(sample: Build, name: str) -> None:
-    # Two containers that both fail in the same way would also be equal.
-    said = of_fat(name, sample.fat).said
+    # Two containers that fail in the same way would be equal too.
+    said = fat_behaviour(name, sample.fat).said
     match said:
         case [Page(), Page()]:
             assert [page.status for page in said] == [200, 200]
@@ -163,17 +163,17 @@ def both(sample: Build) -> tuple[dict[str, Entry], dict[str, Entry]]:
 
 def test_every_file_is_as_it_was(sample: Build, both: tuple[dict[str, Entry], dict[str, Entry]]) -> None:
     fat, slim = both
-    # A file's other names may have been left out; those that are there are still one file.
+    # Hardlinked names of a file may have been left out; those that are kept are still one file.
     expected = {path: {**vars(fat[path]), "names": fat[path].names & slim.keys()} for path in slim}
-    # Package databases tell of what is there, and of nothing else.
-    for path in told_of(sample) & slim.keys():
+    # Package databases are trimmed to the packages that are kept.
+    for path in package_metadata_of(sample) & slim.keys():
         expected[path] |= {"size": slim[path].size, "content": slim[path].content}
         assert slim[path].size <= fat[path].size
     assert {path: vars(entry) for path, entry in slim.items()} == expected
 
 
-def told_of(build: Build) -> set[str]:
-    """The files that are kept for nothing but what they tell of packages."""
+def package_metadata_of(build: Build) -> set[str]:
+    """The files that are kept only as metadata of packages."""
     return {
         file["path"]
         for file in build.report["files"]
@@ -185,7 +185,7 @@ def test_the_report_lists_what_the_image_holds(
     sample: Build, both: tuple[dict[str, Entry], dict[str, Entry]], name: str
 ) -> None:
     _, slim = both
-    if name != "hostile":  # whose names are made printable in the report
+    if name != "hostile":  # its file names are escaped in the report
         assert {path for path in sample.kept if path in slim} == slim.keys()
     assert len(sample.report["files"]) >= len(slim)
 
@@ -212,8 +212,8 @@ def test_hardlinks_capabilities_and_setuid_stay(built: Callable[[str], Build]) -
     assert {"setuid: euid 1234", "capable: CapEff:\t0000000000002000", "again: same program"} <= set(said)
 
 
-# Bytes of file names in tests/images/hostile that a terminal would obey, or a reader be deceived by.
-OBEYED = (
+# Bytes of file names in tests/images/hostile that a terminal would interpret, or that could deceive a reader.
+TERMINAL_ESCAPES = (
     b"\x1b[31m text",
     b"\x1b[2J\x1b[H the",
     b"\x1b]0;owned",
@@ -238,12 +238,12 @@ def screens(
 
 def test_file_names_do_not_reach_the_terminal_raw(screens: tuple[bytes, bytes]) -> None:
     terminal, pipe = screens
-    assert re.search(rb"\\x1b\[|\\x1b\]|\\[nrt]|\\xff|\\u202e", terminal)  # names are shown, as text
-    assert [bytes_ for bytes_ in OBEYED if bytes_ in terminal] == []
+    assert re.search(rb"\\x1b\[|\\x1b\]|\\[nrt]|\\xff|\\u202e", terminal)  # the names are shown with escapes
+    assert [bytes_ for bytes_ in TERMINAL_ESCAPES if bytes_ in terminal] == []
     assert b"\x1b" not in pipe
 
 
-SAME = ("seccomp.json", "apparmor.profile", "Dockerfile.fat", "capture/tree.jsonl.gz")
+REPRODUCIBLE = ("seccomp.json", "apparmor.profile", "Dockerfile.fat", "capture/tree.jsonl.gz")
 
 
 def test_the_same_image_gives_the_same_bytes(
@@ -252,9 +252,11 @@ def test_the_same_image_gives_the_same_bytes(
     one, two = built("jq"), build("jq")
     assert inspect(one.slim, ".RootFS.Layers") == inspect(two.slim, ".RootFS.Layers")
     assert inspect(one.slim, ".Id") == inspect(two.slim, ".Id")
-    # One image with two names by now: the report tells the one that was asked for.
+    # Both names belong to one image now: the report has the name that this build was given.
     assert two.report["slim"]["reference"] == two.slim
     differ = [
-        name for name in SAME if (one.artifacts / name).read_bytes() != (two.artifacts / name).read_bytes()
+        name
+        for name in REPRODUCIBLE
+        if (one.artifacts / name).read_bytes() != (two.artifacts / name).read_bytes()
     ]
     assert differ == []

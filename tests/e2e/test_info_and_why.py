@@ -1,5 +1,5 @@
-"""`slimtrace info` and `slimtrace why` as a user runs them; and what `why` rests on: a stored capture decides
-again as the build did."""
+"""`slimtrace info` and `slimtrace why` as a user runs them, and the basis of `why`: the decision that is
+repeated from a stored capture equals the build's."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from containers import entries, inspect
 from slimtrace import store
 from slimtrace.errors import Exit
 from slimtrace.facts.paths import printable
-from slimtrace.inquiry import rules_in_force
+from slimtrace.queries import rules_in_force
 from slimtrace.reason.explain.repeat_decision import decide
 from slimtrace.reason.explain.report import kept_files
 
@@ -25,11 +25,11 @@ AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 
 @pytest.fixture(scope="module")
 def why(built: Callable[[str], Build], slimtrace: Program) -> Callable[..., tuple[int, dict[str, Any]]]:
-    """why("jq", "/etc/passwd"): the exit code and the answer, of that image slimmed without options."""
+    """why("jq", "/etc/passwd"): the exit code and the JSON answer, for that image slimmed without options."""
 
     def ask(name: str, path: str) -> tuple[int, dict[str, Any]]:
         build = built(name)
-        assert build.done.returncode == 0, build.done.stderr
+        assert build.completed.returncode == 0, build.completed.stderr
         done = slimtrace("why", "--json", "--artifacts", str(build.artifacts), build.fat, path)
         assert done.stderr == ""
         return done.returncode, json.loads(done.stdout)
@@ -42,11 +42,11 @@ def test_a_stored_capture_decides_again_as_the_build_did(built: Callable[[str], 
     build = built(name)
     capture = store.load(build.artifacts / "capture")
     again = decide(capture, rules_in_force(build.artifacts))
-    assert again.unasked == ()
+    assert again.unanswered == ()
     now = [(file.path, list(file.reasons)) for file in kept_files(again.selection, capture.tree)]
     assert now == [(file["path"], file["reasons"]) for file in build.report["files"]]
-    told = [(doubt.code, doubt.text) for doubt in again.selection.doubts]
-    assert told == [(doubt["code"], doubt["text"]) for doubt in build.report["doubts"]]
+    doubts = [(doubt.code, doubt.text) for doubt in again.selection.doubts]
+    assert doubts == [(doubt["code"], doubt["text"]) for doubt in build.report["doubts"]]
 
 
 def test_every_kept_file_has_a_chain_and_every_dropped_one_a_cause(
@@ -86,11 +86,13 @@ def test_a_path_that_the_image_does_not_have(why: Callable[..., tuple[int, dict[
     assert any("similar there: app.py" in each["text"] for each in answer["because"])
 
 
-def test_what_an_own_exec_used_is_said_to_be_that(build: Callable[..., Build], slimtrace: Program) -> None:
+def test_what_only_a_command_of_exec_used_is_said_to_be_that(
+    build: Callable[..., Build], slimtrace: Program
+) -> None:
     done = build("nginx", "--exec", "ls -l /usr/share")
-    told = slimtrace("why", "--artifacts", str(done.artifacts), done.fat, "/usr/bin/ls")
-    assert told.returncode == Exit.NOT_KEPT
-    assert "only your own --exec used it: ls -l /usr/share" in told.stdout
+    answered = slimtrace("why", "--artifacts", str(done.artifacts), done.fat, "/usr/bin/ls")
+    assert answered.returncode == Exit.NOT_KEPT
+    assert "only your own --exec used it: ls -l /usr/share" in answered.stdout
 
 
 def test_it_needs_neither_root_nor_docker(built: Callable[[str], Build], tmp_path: Path) -> None:
@@ -103,10 +105,10 @@ def test_it_needs_neither_root_nor_docker(built: Callable[[str], Build], tmp_pat
         if tmp_path in (above, *above.parents) or above.is_relative_to("/tmp"):
             above.chmod(0o755)
     command = [*AS_NOBODY, "env", "DOCKER_HOST=unix:///nowhere", PROGRAM, "why", build.fat, "/usr/bin/jq"]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert told.returncode == Exit.OK, told.stderr
-    assert f"/usr/bin/jq is in {build.slim}" in told.stdout
-    assert "executed by the container's start" in told.stdout
+    answered = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answered.returncode == Exit.OK, answered.stderr
+    assert f"/usr/bin/jq is in {build.slim}" in answered.stdout
+    assert "executed by the container's start" in answered.stdout
 
 
 def test_artifacts_that_are_not_there_or_another_image_s(
@@ -139,17 +141,17 @@ def test_other_rules_than_the_build_s_are_noticed(
     report = json.loads((other / "creport.json").read_text())
     report["files"] = [file for file in report["files"] if file["path"] != "/usr/bin/jq"]
     (other / "creport.json").write_text(json.dumps(report))
-    told = slimtrace("why", jq.fat, "/usr/bin/jq", "--artifacts", str(other))
-    assert "the build decided otherwise about one path, such as /usr/bin/jq" in told.stdout
+    answered = slimtrace("why", jq.fat, "/usr/bin/jq", "--artifacts", str(other))
+    assert "the build decided otherwise about one path, such as /usr/bin/jq" in answered.stdout
 
 
 def test_a_recording_can_be_asked_too(image: Callable[[str], str], slimtrace: Program, tmp_path: Path) -> None:
     output = tmp_path / "capture"
     assert slimtrace("record", image("jq"), "--output", str(output)).returncode == Exit.OK
-    told = slimtrace("why", image("jq"), "/usr/bin/jq", "--artifacts", str(output))
-    assert told.returncode == Exit.OK, told.stderr
-    assert "/usr/bin/jq is in the slim image" in told.stdout
-    assert "Beware" not in told.stdout
+    answered = slimtrace("why", image("jq"), "/usr/bin/jq", "--artifacts", str(output))
+    assert answered.returncode == Exit.OK, answered.stderr
+    assert "/usr/bin/jq is in the slim image" in answered.stdout
+    assert "Beware" not in answered.stdout
 
 
 def info(slimtrace: Program, *words: str) -> dict[str, Any]:

@@ -14,8 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from containers import PATIENCE, docker, exists, inspect
-from remains import Corner, Running, containers, remains, running, slim_id, unfinished, volumes, work
+from containers import WAIT_SECONDS, docker, exists, inspect
+from sandbox import (
+    RunningBuild,
+    Sandbox,
+    containers_of,
+    incomplete,
+    leftovers,
+    processes_with,
+    slim_id,
+    volumes,
+    work_directories,
+)
 from terminal import Terminal
 
 from slimtrace import owner
@@ -25,28 +35,28 @@ REACTION = 30.0  # seconds within which it is gone: a compiler that is at work i
 AT_ONCE = 4
 CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
-Moment = Callable[[Corner, Running], bool]
+Moment = Callable[[Sandbox, RunningBuild], bool]
 
 
 def told(text: str) -> Moment:
     """This was written to stderr."""
-    return lambda _corner, build: text in build.stderr
+    return lambda _sandbox, build: text in build.stderr
 
 
 def after(seconds: float, moment: Moment) -> Moment:
     """So long after a moment."""
     seen: dict[int, float] = {}
 
-    def passed(corner: Corner, build: Running) -> bool:
+    def passed(sandbox: Sandbox, build: RunningBuild) -> bool:
         pid = build.process.pid
-        if pid not in seen and moment(corner, build):
+        if pid not in seen and moment(sandbox, build):
             seen[pid] = time.monotonic()
         return pid in seen and time.monotonic() - seen[pid] >= seconds
 
     return passed
 
 
-def begun(_corner: Corner, build: Running) -> bool:
+def begun(_sandbox: Sandbox, build: RunningBuild) -> bool:
     """It catches signals. Before, the interpreter is being set up, and they end it like any program."""
     status = Path(f"/proc/{build.process.pid}/status").read_text()
     caught = re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
@@ -56,8 +66,8 @@ def begun(_corner: Corner, build: Running) -> bool:
 def layer(share: float) -> Moment:
     """So much of the slim image's layer is written."""
 
-    def written(corner: Corner, _build: Running) -> bool:
-        return any(path.stat().st_size >= share * LAYER_BYTES for path in corner.state.glob("run/*/layer.tar"))
+    def written(sandbox: Sandbox, _build: RunningBuild) -> bool:
+        return any(path.stat().st_size >= share * LAYER_BYTES for path in sandbox.state.glob("run/*/layer.tar"))
 
     return written
 
@@ -68,11 +78,11 @@ LAYER_BYTES = 96_000_000  # nearly all of tests/images/unhurried
 MOMENTS: dict[str, Moment] = {
     "begin": begun,
     "prepare": after(0.2, begun),
-    "work directory made": lambda corner, _build: any(corner.state.glob("run/*")),
+    "work directory made": lambda sandbox, _build: any(sandbox.state.glob("run/*")),
     "read files": told("prepare "),
     "load probes": told("read files "),
     "create container": told("load probes "),
-    "container is there": lambda _corner, build: bool(containers(build)),
+    "container is there": lambda _sandbox, build: bool(containers_of(build)),
     "before it listens": after(0.4, told("load probes ")),
     "visit": told("port 8080 listens"),
     "settle": told("GET http"),
@@ -83,12 +93,12 @@ MOMENTS: dict[str, Moment] = {
     "load image": layer(1.0),
     "loading image": after(0.1, layer(1.0)),
     "verify": told("assemble "),
-    "trial": lambda corner, build: "assemble " in build.stderr and bool(containers(build)),
-    "visit again": lambda _corner, build: build.stderr.count("GET http") > 1,
+    "trial": lambda sandbox, build: "assemble " in build.stderr and bool(containers_of(build)),
+    "visit again": lambda _sandbox, build: build.stderr.count("GET http") > 1,
     "describe": told("verify "),
-    "image is there": lambda corner, _build: slim_id(corner) not in ("", corner.before),
-    "write artifacts": lambda corner, _build: any(corner.artifacts.parent.glob(".artifacts.*")),
-    "tell": lambda corner, _build: corner.artifacts.exists(),
+    "image is there": lambda sandbox, _build: slim_id(sandbox) not in ("", sandbox.before),
+    "write artifacts": lambda sandbox, _build: any(sandbox.artifacts.parent.glob(".artifacts.*")),
+    "tell": lambda sandbox, _build: sandbox.artifacts.exists(),
 }
 DELAYS = tuple(round(0.05 + 0.5 * step, 2) for step in range(8))
 
@@ -100,21 +110,21 @@ class Interrupted:
     exit_code: int
     seconds: float
     stderr: str
-    remains: list[str]
-    unfinished: list[str]
+    leftovers: list[str]
+    incomplete: list[str]
 
 
-def started(corner: Corner, image: str, moment: Moment, *options: str) -> Running:
+def started(sandbox: Sandbox, image: str, moment: Moment, *options: str) -> RunningBuild:
     """A build that has come to this moment, or to its end."""
-    build = corner.start(corner.command(image, *options))
-    end = time.monotonic() + PATIENCE
-    while not moment(corner, build) and build.process.poll() is None and time.monotonic() < end:
+    build = sandbox.start(sandbox.command(image, *options))
+    end = time.monotonic() + WAIT_SECONDS
+    while not moment(sandbox, build) and build.process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
     return build
 
 
-def interrupt(corner: Corner, image: str, moment: Moment, number: signal.Signals) -> Interrupted:
-    build = started(corner, image, moment)
+def interrupt(sandbox: Sandbox, image: str, moment: Moment, number: signal.Signals) -> Interrupted:
+    build = started(sandbox, image, moment)
     begun = time.monotonic()
     build.process.send_signal(number)
     code = build.wait()
@@ -124,8 +134,8 @@ def interrupt(corner: Corner, image: str, moment: Moment, number: signal.Signals
         code,
         taken,
         build.stderr,
-        [] if done else remains(corner, build),
-        unfinished(corner, build) if done else [],
+        [] if done else leftovers(sandbox, build),
+        incomplete(sandbox, build) if done else [],
     )
 
 
@@ -141,34 +151,34 @@ CASES: dict[Case, Moment] = {
 
 
 @pytest.fixture(scope="module")
-def make_corner(
+def make_sandbox(
     image: Callable[[str], str],
     name_for_slim: Callable[[str], str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., Corner]:
-    """make_corner(taken=True) has a slim name that belongs to another image already."""
+) -> Callable[..., Sandbox]:
+    """make_sandbox(taken=True) has a slim name that belongs to another image already."""
 
-    def make(taken: bool = False) -> Corner:
-        corner = Corner(tmp_path_factory.mktemp("interrupted"), name_for_slim("interrupted"))
+    def make(taken: bool = False) -> Sandbox:
+        sandbox = Sandbox(tmp_path_factory.mktemp("interrupted"), name_for_slim("interrupted"))
         if not taken:
-            return corner
-        docker("tag", image("never-listens"), corner.slim)
-        return replace(corner, before=slim_id(corner))
+            return sandbox
+        docker("tag", image("never-listens"), sandbox.slim)
+        return replace(sandbox, before=slim_id(sandbox))
 
     return make
 
 
 @pytest.fixture(scope="module")
 def outcomes(
-    image: Callable[[str], str], make_corner: Callable[..., Corner], request: pytest.FixtureRequest
+    image: Callable[[str], str], make_sandbox: Callable[..., Sandbox], request: pytest.FixtureRequest
 ) -> dict[Case, Interrupted]:
     """Every case that is asked for in this session, several at once; half of the slim names are taken."""
     fat = image("unhurried")
     wanted = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
     cases = [case for case in CASES if case in wanted]
-    corners = {case: make_corner(taken=turn % 4 in (1, 2)) for turn, case in enumerate(cases)}
+    sandboxes = {case: make_sandbox(taken=turn % 4 in (1, 2)) for turn, case in enumerate(cases)}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = {case: pool.submit(interrupt, corners[case], fat, CASES[case], case[1]) for case in cases}
+        done = {case: pool.submit(interrupt, sandboxes[case], fat, CASES[case], case[1]) for case in cases}
     return {case: outcome.result() for case, outcome in done.items()}
 
 
@@ -185,7 +195,7 @@ def test_an_interrupted_build_leaves_nothing(case: Case, outcomes: dict[Case, In
     outcome = outcomes[case]
     # it had finished, and all is in place; or nothing is
     assert outcome.exit_code in (CODES[case[1]], Exit.OK), outcome.stderr
-    assert (outcome.remains, outcome.unfinished) == ([], [])
+    assert (outcome.leftovers, outcome.incomplete) == ([], [])
     assert "Traceback" not in outcome.stderr
     assert "Exception ignored" not in outcome.stderr
     assert outcome.seconds < REACTION
@@ -227,33 +237,33 @@ def test_each_moment_is_what_it_says(outcomes: dict[Case, Interrupted]) -> None:
 
 @pytest.mark.parametrize("moment", ["load probes", "container is there", "stop", "load image", "visit again"])
 def test_who_presses_ctrl_c_again_and_again_breaks_nothing(
-    moment: str, image: Callable[[str], str], make_corner: Callable[..., Corner]
+    moment: str, image: Callable[[str], str], make_sandbox: Callable[..., Sandbox]
 ) -> None:
-    corner = make_corner()
-    build = started(corner, image("unhurried"), MOMENTS[moment])
+    sandbox = make_sandbox()
+    build = started(sandbox, image("unhurried"), MOMENTS[moment])
     while build.process.poll() is None:
         build.process.send_signal(signal.SIGINT)
         time.sleep(0.02)
     assert build.wait() == Exit.INTERRUPTED, build.stderr
     assert build.stderr.endswith("slimtrace: cannot go on: SIGINT received\nhint: nothing was left behind\n")
     assert "Traceback" not in build.stderr
-    assert remains(corner, build) == []
+    assert leftovers(sandbox, build) == []
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_what_a_host_command_has_started_goes_too(
-    number: signal.Signals, image: Callable[[str], str], make_corner: Callable[..., Corner]
+    number: signal.Signals, image: Callable[[str], str], make_sandbox: Callable[..., Sandbox]
 ) -> None:
-    corner = make_corner()
+    sandbox = make_sandbox()
     sleeping = f"sleep\0{3000 + time.time_ns() % 10**9 / 10**9:.9f}\0"
     command = sleeping.replace("\0", " ")
     options = ("--host-exec", f"{command} & {command}; true", "--env", "HURRY=1")
-    build = started(corner, image("unhurried"), lambda *_: len(running(sleeping)) == 2, *options)
-    assert len(running(sleeping)) == 2
+    build = started(sandbox, image("unhurried"), lambda *_: len(processes_with(sleeping)) == 2, *options)
+    assert len(processes_with(sleeping)) == 2
     build.process.send_signal(number)
     assert build.wait(REACTION) == CODES[number], build.stderr
-    assert running(sleeping) == []
-    assert remains(corner, build) == []
+    assert processes_with(sleeping) == []
+    assert leftovers(sandbox, build) == []
 
 
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
@@ -263,12 +273,12 @@ SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 def test_ctrl_c_on_a_terminal_brings_the_cursor_back(
     text: bytes,
     image: Callable[[str], str],
-    make_corner: Callable[..., Corner],
+    make_sandbox: Callable[..., Sandbox],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    corner = make_corner()
-    monkeypatch.setenv("SLIMTRACE_STATE", str(corner.state))
-    with Terminal(["setsid", "--ctty", *corner.command(image("unhurried"))], corner.folder) as terminal:
+    sandbox = make_sandbox()
+    monkeypatch.setenv("SLIMTRACE_STATE", str(sandbox.state))
+    with Terminal(["setsid", "--ctty", *sandbox.command(image("unhurried"))], sandbox.folder) as terminal:
         terminal.until(text)
         assert HIDE_CURSOR in terminal.output
         terminal.type(b"\x03")
@@ -276,8 +286,8 @@ def test_ctrl_c_on_a_terminal_brings_the_cursor_back(
     assert terminal.output.rfind(SHOW_CURSOR) > terminal.output.rfind(HIDE_CURSOR)
     shown = terminal.output.rpartition(SHOW_CURSOR)[2]
     assert b"slimtrace: cannot go on: SIGINT received\r\nhint: nothing was left behind\r\n" in shown
-    assert work(corner) == []
-    assert not exists(corner.slim)
+    assert work_directories(sandbox) == []
+    assert not exists(sandbox.slim)
 
 
 # kill -9
@@ -290,19 +300,19 @@ class Killed:
     left: list[str]
     next_code: int
     next_said: str
-    remains: list[str]
+    leftovers: list[str]
     slim: str
 
 
-def kill(corner: Corner, image: str, moment: Moment) -> Killed:
-    build = started(corner, image, moment)
+def kill(sandbox: Sandbox, image: str, moment: Moment) -> Killed:
+    build = started(sandbox, image, moment)
     build.process.kill()
     build.wait()
-    left = work(corner)
-    again = corner.start(corner.command("nobody/has:this"))
+    left = work_directories(sandbox)
+    again = sandbox.start(sandbox.command("nobody/has:this"))
     code = again.wait()
-    found = [line for line in remains(corner, build) if not line.startswith(corner.slim)]
-    return Killed(left, code, again.stderr, found, slim_id(corner))
+    found = [line for line in leftovers(sandbox, build) if not line.startswith(sandbox.slim)]
+    return Killed(left, code, again.stderr, found, slim_id(sandbox))
 
 
 KILLS = {
@@ -312,33 +322,35 @@ KILLS = {
 
 
 @pytest.fixture(scope="module")
-def killed(image: Callable[[str], str], make_corner: Callable[..., Corner]) -> dict[str, tuple[Corner, Killed]]:
+def killed(
+    image: Callable[[str], str], make_sandbox: Callable[..., Sandbox]
+) -> dict[str, tuple[Sandbox, Killed]]:
     fat = image("unhurried")
-    corners = {name: make_corner(taken=turn % 2 == 0) for turn, name in enumerate(KILLS)}
+    sandboxes = {name: make_sandbox(taken=turn % 2 == 0) for turn, name in enumerate(KILLS)}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = {name: pool.submit(kill, corners[name], fat, moment) for name, moment in KILLS.items()}
-    return {name: (corners[name], outcome.result()) for name, outcome in done.items()}
+        done = {name: pool.submit(kill, sandboxes[name], fat, moment) for name, moment in KILLS.items()}
+    return {name: (sandboxes[name], outcome.result()) for name, outcome in done.items()}
 
 
 @pytest.mark.usefixtures("no_more_volumes")
 @pytest.mark.parametrize("name", KILLS)
 def test_the_next_run_takes_away_what_a_killed_one_left(
-    name: str, killed: dict[str, tuple[Corner, Killed]], image: Callable[[str], str]
+    name: str, killed: dict[str, tuple[Sandbox, Killed]], image: Callable[[str], str]
 ) -> None:
-    corner, outcome = killed[name]
+    sandbox, outcome = killed[name]
     assert outcome.next_code == Exit.NO_IMAGE, outcome.next_said
     if outcome.left:
         assert "removed what a killed run had left" in outcome.next_said
-    written = [str(corner.artifacts)] if corner.artifacts.exists() else []
-    assert outcome.remains == written
+    written = [str(sandbox.artifacts)] if sandbox.artifacts.exists() else []
+    assert outcome.leftovers == written
     # The engine takes an archive wholly or not at all.
-    if outcome.slim != corner.before:
+    if outcome.slim != sandbox.before:
         entrypoint = inspect(image("unhurried"), ".Config.Entrypoint")
         assert inspect(outcome.slim, ".Config.Entrypoint") == entrypoint
         assert inspect(outcome.slim, ".Size") > LAYER_BYTES
 
 
-def test_kills_found_builds_at_work(killed: dict[str, tuple[Corner, Killed]]) -> None:
+def test_kills_found_builds_at_work(killed: dict[str, tuple[Sandbox, Killed]]) -> None:
     idle = {name for name, (_, outcome) in killed.items() if name in MOMENTS and not outcome.left}
     # Before the work directory is made and after the image is there nothing need be left. On a busy machine a
     # moment can be over when the signal comes; one that is never recognised would be among these every time.
@@ -347,14 +359,14 @@ def test_kills_found_builds_at_work(killed: dict[str, tuple[Corner, Killed]]) ->
 
 
 def test_half_a_folder_of_artifacts_goes_with_the_next_run_to_the_same_place(
-    make_corner: Callable[..., Corner],
+    make_sandbox: Callable[..., Sandbox],
 ) -> None:
-    corner = make_corner()
+    sandbox = make_sandbox()
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         names = [f".artifacts.{owner.identity(pid).replace(':', '-')}" for pid in (sleeper.pid, os.getpid())]
         sleeper.kill()
     for name in (*names, ".artifacts.old"):
-        (corner.artifacts.parent / name / "capture").mkdir(parents=True)
-    assert corner.start(corner.command("nobody/has:this")).wait() == Exit.NO_IMAGE
+        (sandbox.artifacts.parent / name / "capture").mkdir(parents=True)
+    assert sandbox.start(sandbox.command("nobody/has:this")).wait() == Exit.NO_IMAGE
     # what is being written by one that lives, and what is not ours, stays
-    assert {path.name for path in corner.artifacts.parent.iterdir()} == {names[1], ".artifacts.old"}
+    assert {path.name for path in sandbox.artifacts.parent.iterdir()} == {names[1], ".artifacts.old"}

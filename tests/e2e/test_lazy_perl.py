@@ -1,4 +1,5 @@
-"""What a Perl program requires in its functions works in the slim image although the run never came there."""
+"""Modules that a Perl program requires inside functions work in the slim image although the run did not call
+those functions."""
 
 from collections.abc import Callable
 

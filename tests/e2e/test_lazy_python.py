@@ -1,4 +1,4 @@
-"""What code in use names works in the slim image although the exercise never touched it."""
+"""Python modules and data that the code names work in the slim image, also where the exercise loaded none."""
 
 import http.client
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from builds import Build
-from containers import PATIENCE, address, docker, eventually, page, running
+from containers import WAIT_SECONDS, address, docker, eventually, page, running
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def slimmed(built: Callable[[str], Build]) -> Build:
 
 
 def complaints(container: str) -> str:
-    """The end of what the container wrote on stderr: where Flask tells what failed."""
+    """The end of the container's stderr, where Flask writes its tracebacks."""
     done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=False)
     return done.stderr[-1500:]
 
@@ -29,8 +29,8 @@ def test_answers_as_before(slimmed: Build, path: str) -> None:
         with running(image) as container:
             host = address(container)
             eventually(lambda host=host: page(host, 8000), f"an answer of {image}")
-            # Asked once, with patience: a second request would import the same modules beside the first.
-            connection = http.client.HTTPConnection(host, 8000, timeout=PATIENCE)
+            # One request with a long time-out: a second one would import the same modules at the same time.
+            connection = http.client.HTTPConnection(host, 8000, timeout=WAIT_SECONDS)
             connection.request("GET", path)
             response = connection.getresponse()
             assert response.status == 200, (image, complaints(container))

@@ -1,4 +1,4 @@
-"""Paths that the exercise did not touch: what the code and the system load late is in the slim image."""
+"""Files that C programs and the JVM load late are in the slim image although the exercise did not use them."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,8 +12,8 @@ from slimtrace.reason.keep.rules import Keep, Rules
 
 PORT = 8080
 
-# What only the untouched page needs, by image.
-LATE = {
+# Files that only the page /lazy needs, which the exercise does not request; by image.
+ON_DEMAND = {
     "c-lazy": {
         "/etc/protocols",
         "/etc/services",
@@ -33,8 +33,8 @@ LATE = {
         "/usr/lib/jvm/java-17-openjdk-amd64/lib/libmanagement.so",
     },
 }
-# The lines of the page that must be answers, not errors: two containers that fail alike are alike too.
-SAID = {
+# Lines that the page has to contain: two containers that fail in the same way would be equal too.
+EXPECTED_LINES = {
     "c-lazy": (
         "library: 1.2.13", "names: port 80", "protocol: 6", "locale: C.UTF-8 UTF-8", "zone: 01 CET",
         "charset: e282ac", "thread: cancelled",
@@ -47,7 +47,7 @@ SAID = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=sorted(LATE))
+@pytest.fixture(scope="module", params=sorted(ON_DEMAND))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -55,7 +55,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def lazy(name: str, built: Callable[[str], Build]) -> Build:
     done = built(name)
-    assert done.done.returncode == 0, done.done.stderr
+    assert done.completed.returncode == 0, done.completed.stderr
     return done
 
 
@@ -79,16 +79,16 @@ def test_the_untouched_page_is_as_in_the_fat_image(name: str, fat: str, slim: st
     expected = ask(fat, "/lazy")
     assert expected.status == 200
     said = expected.body.decode()
-    assert [line for line in SAID[name] if line not in said.splitlines()] == []
+    assert [line for line in EXPECTED_LINES[name] if line not in said.splitlines()] == []
     assert ask(slim, "/").body.decode() == f"{name}\n"
     assert ask(slim, "/lazy").body.decode() == said
 
 
 def test_its_files_are_kept_on_demand_and_not_with_exact(lazy: Build, name: str) -> None:
     seen = store.load(lazy.artifacts / "capture")
-    assert LATE[name] <= lazy.kept
-    assert LATE[name] <= set(graph_builder.grow(seen).paths())
-    assert not LATE[name] & set(graph_builder.grow(seen, Rules(keep=Keep.EXACT)).paths())
+    assert ON_DEMAND[name] <= lazy.kept
+    assert ON_DEMAND[name] <= set(graph_builder.build_graph(seen).paths())
+    assert not ON_DEMAND[name] & set(graph_builder.build_graph(seen, Rules(keep=Keep.EXACT)).paths())
 
 
 def test_nothing_is_doubtful(lazy: Build) -> None:

@@ -1,5 +1,5 @@
-"""Web applications that load most of themselves on demand: what no probe has touched works in the slim image,
-because the code names it; and it is there for no other reason."""
+"""Web applications that load most of their code on demand: paths that no probe requested work in the slim
+image, because the code names the files; and these files are kept for no other reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from slimtrace.reason.keep.rules import Keep, Rules
 
 @dataclass(frozen=True)
 class Sample:
-    """An image, the paths of its application that the default exercise leaves alone, and some of the files
-    that these need and nothing else does."""
+    """The URL paths of an image's application that the default exercise does not request, and some of the files
+    that only these need."""
 
     port: int
     untouched: tuple[str, ...]
@@ -86,12 +86,12 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def sample(name: str, built: Callable[[str], Build]) -> Build:
     done = built(name)
-    assert done.done.returncode == 0, done.done.stderr
+    assert done.completed.returncode == 0, done.completed.stderr
     return done
 
 
 def answers(image: str, port: int, untouched: tuple[str, ...]) -> dict[str, Page | None]:
-    """What a container of the image answers to each path, once it answers at all."""
+    """The answer of a container of the image to each path."""
     with running(image) as container:
         host = address(container)
         eventually(lambda: page(host, port), f"an answer of {image}")
@@ -118,5 +118,5 @@ def test_what_no_code_names_is_not_kept(built: Callable[[str], Build]) -> None:
 def test_it_is_kept_for_what_the_code_names_alone(sample: Build, name: str) -> None:
     needs = set(SAMPLES[name].needs)
     capture = store.load(sample.artifacts / "capture")
-    assert needs <= set(graph_builder.grow(capture).paths())
-    assert needs.isdisjoint(graph_builder.grow(capture, Rules(keep=Keep.EXACT)).paths())
+    assert needs <= set(graph_builder.build_graph(capture).paths())
+    assert needs.isdisjoint(graph_builder.build_graph(capture, Rules(keep=Keep.EXACT)).paths())

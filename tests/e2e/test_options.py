@@ -1,4 +1,4 @@
-"""Each option of `slimtrace build` does what --help says of it; `info` and `doctor` keep their word."""
+"""Each option of `slimtrace build` does what --help says of it; `info` and `doctor` do what they promise."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ ARTIFACTS = {
 
 
 def written(folder: Path) -> set[str]:
-    """The files of the artifacts; the SELinux policy, which is called after the image, by its ending."""
+    """The names of the artifacts; of the SELinux policy, which is named after the image, only the suffix."""
     return {".cil" if path.suffix == ".cil" else path.name for path in folder.iterdir()}
 
 
@@ -33,9 +33,9 @@ def written(folder: Path) -> set[str]:
 
 
 def test_by_default_it_is_called_slim_and_the_artifacts_are_here(
-    own: Callable[[str], str], slimtrace: Program, tmp_path: Path
+    image_copy: Callable[[str], str], slimtrace: Program, tmp_path: Path
 ) -> None:
-    tag = own("jq")
+    tag = image_copy("jq")
     done = slimtrace("build", tag, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert docker("run", "--rm", slim_of(tag)) == "Ada, Grace, Margaret"
@@ -43,8 +43,8 @@ def test_by_default_it_is_called_slim_and_the_artifacts_are_here(
     assert written(folder) == ARTIFACTS
     checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=False)
     assert checked.returncode == 0
-    assert slim_of(tag) in done.stdout  # the summary tells what to run next
-    assert "prepare" in done.stderr  # progress is not in the way of the result
+    assert slim_of(tag) in done.stdout  # the summary names the commands to run next
+    assert "prepare" in done.stderr  # progress goes to stderr, the result to stdout
 
 
 def test_tag_and_artifacts_choose_other_places(
@@ -77,7 +77,7 @@ def test_json_is_what_creport_says(built: Callable[[str], Build]) -> None:
     assert all(Path(where).exists() for where in jq.report["artifacts"].values())
 
 
-# ------------------------------------------------------------------ when it has seen enough
+# ------------------------------------------------------------------ --continue-after
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_json_is_what_creport_says(built: Callable[[str], Build]) -> None:
 )
 def test_continue_after(build: Builder, name: str, options: tuple[str, ...], exit_code: Exit) -> None:
     result = build(name, *options)
-    assert result.done.returncode == exit_code, result.done.stderr
+    assert result.completed.returncode == exit_code, result.completed.stderr
     assert exists(result.slim) == (exit_code is Exit.OK)
     assert result.artifacts.exists() == (exit_code is Exit.OK)
 
@@ -107,17 +107,17 @@ def test_continue_after_exit_waits_for_a_server_to_end(build: Builder) -> None:
 
 
 def test_continue_after_enter_leaves_the_driving_to_the_user(
-    own: Callable[[str], str], name_for_slim: Callable[[str], str], tmp_path: Path
+    image_copy: Callable[[str], str], name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
-    fat, slim = own("nginx"), name_for_slim("enter")
+    fat, slim = image_copy("nginx"), name_for_slim("enter")
     with Terminal([PROGRAM, "build", "--continue-after", "enter", "--tag", slim, fat], tmp_path) as terminal:
         terminal.until(b"GET http://127.0.0.1:80/: status 200")
         [container] = docker("ps", "--quiet", "--filter", f"ancestor={fat}").split()
-        # This is what the package brought, and no link leads there.
+        # A file of the nginx package that no page links to.
         by_hand = page(address(container), 80, "/index.nginx-debian.html")
         assert by_hand is not None
         assert by_hand.status == 200
-        time.sleep(1)  # three times as long as it waits by itself for news
+        time.sleep(1)  # three times as long as the exercise waits for the container to be quiet
         assert terminal.alive
         terminal.type(b"\n")
         assert terminal.wait() == Exit.OK
@@ -126,11 +126,11 @@ def test_continue_after_enter_leaves_the_driving_to_the_user(
     assert again == by_hand
 
 
-# ------------------------------------------------------------------ driving it
+# ------------------------------------------------------------------ --exec and --host-exec
 
 
 def redis_command(*commands: str) -> str:
-    """A shell command that says these to the Redis server which the environment describes."""
+    """A shell command that sends these commands to the Redis server that $SLIMTRACE_ADDRESS and _PORT name."""
     program = (
         "import os, socket; "
         "s = socket.create_connection((os.environ['SLIMTRACE_ADDRESS'], int(os.environ['SLIMTRACE_PORT']))); "
@@ -140,15 +140,15 @@ def redis_command(*commands: str) -> str:
 
 
 def test_host_exec_is_told_where_the_container_is(build: Builder, tmp_path: Path) -> None:
-    told = tmp_path / "told"
+    facts_file = tmp_path / "facts"
     names = ("PORT", "PORTS", "ADDRESS", "CONTAINER")
     facts = "|".join([*(f"$SLIMTRACE_{name}" for name in names), "$(cat /proc/$SLIMTRACE_PID/comm)"])
-    look = f'echo "{facts}" > {told}; docker inspect $SLIMTRACE_CONTAINER > {told}.json'
+    look = f'echo "{facts}" > {facts_file}; docker inspect $SLIMTRACE_CONTAINER > {facts_file}.json'
     result = build("redis", "--host-exec", look, "--host-exec", redis_command("SET a 1", "GET a"))
-    assert result.done.returncode == 0, result.done.stderr
-    [container] = json.loads(Path(f"{told}.json").read_text())
-    own = container["NetworkSettings"]["IPAddress"]
-    assert told.read_text() == f"6379|6379|{own}|{container['Id']}|redis-server\n"
+    assert result.completed.returncode == 0, result.completed.stderr
+    [container] = json.loads(Path(f"{facts_file}.json").read_text())
+    ip = container["NetworkSettings"]["IPAddress"]
+    assert facts_file.read_text() == f"6379|6379|{ip}|{container['Id']}|redis-server\n"
     assert [probe["ok"] for probe in result.report["probes"] if probe["target"].startswith("host: ")] == [
         True
     ] * 2
@@ -157,7 +157,7 @@ def test_host_exec_is_told_where_the_container_is(build: Builder, tmp_path: Path
 def test_what_host_exec_drove_works_under_the_profile(build: Builder) -> None:
     result = build("redis", "--host-exec", redis_command("SET a 1", "SAVE"))
     profile = f"seccomp={result.artifacts / 'seccomp.json'}"
-    assert result.done.returncode == 0, result.done.stderr
+    assert result.completed.returncode == 0, result.completed.stderr
     with running(result.slim, "--security-opt", profile) as container:
         said = eventually(lambda: redis(address(container), 6379, "SET b 2", "SAVE", "GET b"), "an answer")
     assert said == [b"+OK\r\n", b"+OK\r\n", b"$1\r\n2\r\n"]
@@ -166,10 +166,10 @@ def test_what_host_exec_drove_works_under_the_profile(build: Builder) -> None:
 @pytest.mark.parametrize("option", ["--host-exec", "--exec"])
 def test_a_command_that_fails_fails_the_build(build: Builder, option: str) -> None:
     result = build("nginx", option, "sh -c 'echo that was wrong >&2; exit 3'")
-    assert result.done.returncode == Exit.EXERCISE_FAILED
-    assert "ended with 3" in result.done.stderr
-    assert "that was wrong" in result.done.stderr
-    assert result.done.stdout == ""
+    assert result.completed.returncode == Exit.EXERCISE_FAILED
+    assert "ended with 3" in result.completed.stderr
+    assert "that was wrong" in result.completed.stderr
+    assert result.completed.stdout == ""
     assert not exists(result.slim)
     assert not result.artifacts.exists()
 
@@ -202,7 +202,7 @@ def test_it_is_run_in_another_way_but_keeps_its_own(
     assert inspect(result.slim, ".Config") == inspect(built("jq").slim, ".Config")
 
 
-# ------------------------------------------------------------------ wishes
+# ------------------------------------------------------------------ rules
 
 
 @pytest.mark.parametrize(
@@ -221,14 +221,14 @@ def test_it_is_run_in_another_way_but_keeps_its_own(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_wishes(
+def test_rules(
     build: Builder, built: Callable[[str], Build], options: tuple[str, ...], there: set[str], absent: set[str]
 ) -> None:
     kept = build("jq", *options).kept
     assert there <= kept
     assert not absent & kept
     if "--exclude-pattern" not in options:
-        # what was wished for would otherwise not be there: without it this test could not fail
+        # the paths would not be kept without the rule: otherwise this test could not fail
         assert not there & built("jq").kept
 
 
@@ -244,7 +244,7 @@ def test_included_programs_run(build: Builder) -> None:
     ("name", "options", "strict", "doubts"),
     [
         ("jq", (), Exit.OK, []),
-        # process 1 has no default action for SIGTERM: it has to be killed, so that its end is unseen
+        # process 1 has no default action for SIGTERM: it is killed, so that its way of ending is not recorded
         (
             "jq",
             ("--entrypoint", "sleep 60", "--continue-after", "1", "--stop-timeout", "1"),
@@ -257,15 +257,15 @@ def test_strict_makes_doubts_a_failure(
     build: Builder, name: str, options: tuple[str, ...], strict: Exit, doubts: list[str]
 ) -> None:
     result = build(name, "--strict", *options)
-    assert result.done.returncode == strict, result.done.stderr
-    assert [doubt["code"] for doubt in json.loads(result.done.stdout)["doubts"]] == doubts
+    assert result.completed.returncode == strict, result.completed.stderr
+    assert [doubt["code"] for doubt in json.loads(result.completed.stdout)["doubts"]] == doubts
 
 
 # ------------------------------------------------------------------ the other verbs
 
 
 def created_containers(image_id: str, since: str) -> list[str]:
-    """The containers that were created of an image, also those that are gone."""
+    """The containers that were created of an image since then, also removed ones: by the engine's events."""
     now = docker("info", "--format", "{{.SystemTime}}")
     lines = docker(
         "events", "--since", since, "--until", now, "--filter", "event=create", "--format", "{{json .}}"
@@ -278,8 +278,8 @@ def created_containers(image_id: str, since: str) -> list[str]:
     ]
 
 
-def test_info_starts_nothing(own: Callable[[str], str], slimtrace: Program) -> None:
-    tag = own("jq")
+def test_info_starts_nothing(image_copy: Callable[[str], str], slimtrace: Program) -> None:
+    tag = image_copy("jq")
     image_id = inspect(tag, ".Id")
     since = docker("info", "--format", "{{.SystemTime}}")
     done = slimtrace("info", tag)
@@ -290,7 +290,7 @@ def test_info_starts_nothing(own: Callable[[str], str], slimtrace: Program) -> N
     assert image_id in done.stdout
     container = docker("create", image_id)
     docker("rm", container)
-    assert created_containers(image_id, since) == [container]  # so one would have been seen
+    assert created_containers(image_id, since) == [container]  # so a container of `info` would have been seen
 
 
 def test_doctor_finds_a_machine_on_which_the_other_tests_run(slimtrace: Program) -> None:

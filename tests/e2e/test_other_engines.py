@@ -1,6 +1,6 @@
-"""A build by an engine that is not the machine's own dockerd on overlay2: a driver that is no overlay, the
-containerd image store, podman. They differ in where files lie, in what an image's id is, in names and answers;
-the slim image is the same."""
+"""Builds by other engines than the machine's dockerd on overlay2: dockerd with the vfs driver, with the
+containerd image store, and podman. These engines store layers in other places, compute image ids in other ways
+and answer some requests differently; the slim image is the same."""
 
 import functools
 import hashlib
@@ -20,9 +20,9 @@ from observe.image.saved_images import image as image_of
 from observe.image.saved_images import layer
 
 from slimtrace.engine import Engine
-from slimtrace.engine.temporary_tags import KEPT
+from slimtrace.engine.temporary_tags import BACKUP_REPOSITORY
 from slimtrace.facts.tree import Kind
-from slimtrace.observe.image.saved_archive import Saved
+from slimtrace.observe.image.saved_archive import SavedImage
 
 KINDS = {"vfs": engines.vfs, "containerd-store": engines.containerd_store, "podman": engines.podman}
 STORAGE = {"vfs": "vfs", "containerd-store": "overlayfs", "podman": "overlay"}
@@ -36,21 +36,21 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def beside(
+def other_engine(
     kind: str, image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[engines.Beside]:
-    """The engine, with some images of the machine's own."""
+) -> Iterator[engines.OtherEngine]:
+    """One of these engines, with copies of the machine's images."""
     tags = [image(name) for name in IMAGES]
     with KINDS[kind](tmp_path_factory.mktemp(kind)) as engine:
         for tag in tags:
-            engine.load(tag)
+            engine.copy_image(tag)
         yield engine
 
 
 @pytest.fixture
-def there(beside: engines.Beside, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """slimtrace's own connection to it."""
-    monkeypatch.setenv("DOCKER_HOST", beside.host)
+def connection(other_engine: engines.OtherEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """slimtrace's connection to that engine."""
+    monkeypatch.setenv("DOCKER_HOST", other_engine.host)
     with Engine.connect() as engine:
         yield engine
 
@@ -58,19 +58,27 @@ def there(beside: engines.Beside, monkeypatch: pytest.MonkeyPatch) -> Iterator[E
 def build(
     slimtrace: Program, host: str, name: str, folder: Path, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    words = ("--network", "none", "--tag", f"slimtrace-e2e/{name}:beside", "--artifacts", str(folder), *options)
-    # with a read-only root podman copies these images' own /run into a tmpfs, and cannot
+    words = (
+        "--network",
+        "none",
+        "--tag",
+        f"slimtrace-e2e/{name}:other-engine",
+        "--artifacts",
+        str(folder),
+        *options,
+    )
+    # With a read-only root podman copies the image's /run into a tmpfs, which fails for these images.
     return slimtrace(
         "build", "--json", "--without", "read-only", *words, f"slimtrace-test/{name}:1", DOCKER_HOST=host
     )
 
 
 def files(engine: Engine, tag: str, place: Path) -> dict[str, Any]:
-    """All of the image's files by path, as it is saved. The root directory's own mode is the engine's: 0755 in
-    docker's layers, 0555 in podman's (containers/storage, overlay driver)."""
+    """All files of an image by path, as the engine saves them, without the root directory: the engine chooses
+    its mode, 0755 in docker's layers, 0555 in podman's (containers/storage, overlay driver)."""
     place.mkdir()
     described = engine.image(tag)
-    saved = Saved(engine.save(described.id), described.layers, place)
+    saved = SavedImage(engine.save(described.id), described.layers, place)
     try:
         found = {}
         for entry in saved.tree():
@@ -86,7 +94,7 @@ def files(engine: Engine, tag: str, place: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Slim:
-    """What a build came to."""
+    """The report of a build, and the files, id and layers of its slim image."""
 
     report: dict[str, Any]
     files: dict[str, Any]
@@ -95,7 +103,7 @@ class Slim:
 
 
 def slimmed(slimtrace: Program, host: str, name: str, folder: Path) -> Slim:
-    tag = f"slimtrace-e2e/{name}:beside"
+    tag = f"slimtrace-e2e/{name}:other-engine"
     done = build(slimtrace, host, name, folder / "artifacts")
     assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
@@ -107,12 +115,12 @@ def slimmed(slimtrace: Program, host: str, name: str, folder: Path) -> Slim:
 
 @pytest.fixture(scope="session")
 def by_dockerd(slimtrace: Program, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Slim]:
-    """The slim image by the machine's own dockerd; each once."""
+    """by_dockerd("edge") is the slim image by the machine's own dockerd; each is built once."""
 
     @functools.cache
     def slim(name: str) -> Slim:
         found = slimmed(slimtrace, OWN, name, tmp_path_factory.mktemp(name))
-        docker("rmi", f"slimtrace-e2e/{name}:beside")
+        docker("rmi", f"slimtrace-e2e/{name}:other-engine")
         return found
 
     return slim
@@ -122,34 +130,36 @@ def by_dockerd(slimtrace: Program, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_the_slim_image_is_the_same_as_by_dockerd_on_overlay2(
     name: str,
     kind: str,
-    beside: engines.Beside,
+    other_engine: engines.OtherEngine,
     by_dockerd: Callable[[str], Slim],
     slimtrace: Program,
     tmp_path: Path,
 ) -> None:
-    found, wanted = slimmed(slimtrace, beside.host, name, tmp_path), by_dockerd(name)
+    found, wanted = slimmed(slimtrace, other_engine.host, name, tmp_path), by_dockerd(name)
     assert found.files == wanted.files
     for key in ("calls", "doubts", "lost", "files"):
         assert found.report[key] == wanted.report[key]
     assert (found.layers == wanted.layers) == (kind != "podman")  # see `files`
-    if kind == "vfs":  # containerd's ids are those of manifests
+    if kind == "vfs":  # with the containerd store an image's id is the digest of its manifest
         assert found.id == wanted.id
     said = docker("run", "--rm", "--network", "none", f"slimtrace-test/{name}:1")
-    tag = f"slimtrace-e2e/{name}:beside"
-    assert beside.docker("run", "--rm", "--network", "none", tag) == said
-    beside.docker("rmi", tag)
-    assert "slimtrace-e2e" not in beside.docker("images")
+    tag = f"slimtrace-e2e/{name}:other-engine"
+    assert other_engine.docker("run", "--rm", "--network", "none", tag) == said
+    other_engine.docker("rmi", tag)
+    assert "slimtrace-e2e" not in other_engine.docker("images")
 
 
-def test_a_server_is_driven_and_stopped(beside: engines.Beside, slimtrace: Program, tmp_path: Path) -> None:
-    done = build(slimtrace, beside.host, "unhurried", tmp_path / "artifacts", "--env", "HURRY=1")
+def test_a_server_is_driven_and_stopped(
+    other_engine: engines.OtherEngine, slimtrace: Program, tmp_path: Path
+) -> None:
+    done = build(slimtrace, other_engine.host, "unhurried", tmp_path / "artifacts", "--env", "HURRY=1")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["ports"] == [8080]
     assert report["exit_code"] is None
     assert report["lost"] == 0
-    assert beside.docker("ps", "--all", "--quiet") == ""
-    beside.docker("rmi", "slimtrace-e2e/unhurried:beside")
+    assert other_engine.docker("ps", "--all", "--quiet") == ""
+    other_engine.docker("rmi", "slimtrace-e2e/unhurried:other-engine")
 
 
 @pytest.mark.parametrize(
@@ -163,71 +173,77 @@ def test_a_server_is_driven_and_stopped(beside: engines.Beside, slimtrace: Progr
         ("exits-3", 8, "its container ended by itself with exit code 3\n"),
     ],
 )
-def test_failures_are_told_as_ever(
-    name: str, code: int, words: str, beside: engines.Beside, slimtrace: Program, tmp_path: Path
+def test_failures_are_reported_as_by_dockerd(
+    name: str, code: int, words: str, other_engine: engines.OtherEngine, slimtrace: Program, tmp_path: Path
 ) -> None:
-    done = build(slimtrace, beside.host, name, tmp_path / "artifacts")
+    done = build(slimtrace, other_engine.host, name, tmp_path / "artifacts")
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
     assert "OCI" not in done.stderr
-    assert beside.docker("ps", "--all", "--quiet") == ""
-    assert "slimtrace-e2e" not in beside.docker("images")
+    assert other_engine.docker("ps", "--all", "--quiet") == ""
+    assert "slimtrace-e2e" not in other_engine.docker("images")
 
 
 def test_what_a_killed_run_left_is_swept(
-    kind: str, beside: engines.Beside, slimtrace: Program, tmp_path: Path
+    kind: str, other_engine: engines.OtherEngine, slimtrace: Program, tmp_path: Path
 ) -> None:
-    left = beside.docker("create", "--label", "slimtrace.run=999999999:1", "slimtrace-test/edge:1")
+    left = other_engine.docker("create", "--label", "slimtrace.run=999999999:1", "slimtrace-test/edge:1")
     if kind == "containerd-store":
-        beside.docker("tag", "slimtrace-test/edge:1", f"{KEPT}:999999999-1")
-    assert left in beside.docker("ps", "--all", "--quiet", "--no-trunc")
-    done = build(slimtrace, beside.host, "edge", tmp_path / "artifacts")
+        other_engine.docker("tag", "slimtrace-test/edge:1", f"{BACKUP_REPOSITORY}:999999999-1")
+    assert left in other_engine.docker("ps", "--all", "--quiet", "--no-trunc")
+    done = build(slimtrace, other_engine.host, "edge", tmp_path / "artifacts")
     assert done.returncode == 0, done.stderr
     assert "removed what a killed run had left: containers 1" in done.stderr
-    assert KEPT not in beside.docker("images")
-    assert beside.docker("ps", "--all", "--quiet") == ""
-    beside.docker("rmi", "slimtrace-e2e/edge:beside")
+    assert BACKUP_REPOSITORY not in other_engine.docker("images")
+    assert other_engine.docker("ps", "--all", "--quiet") == ""
+    other_engine.docker("rmi", "slimtrace-e2e/edge:other-engine")
 
 
-def test_a_name_means_what_it_meant_when_a_build_fails(beside: engines.Beside, there: Engine) -> None:
-    tag = "slimtrace-e2e/kept:beside"
-    before = there.load([image_of(layer("a = 1"), tag=tag)])
-    with pytest.raises(ZeroDivisionError), there.keeping(tag):
-        assert there.load([image_of(layer("a = 2"), tag=tag)]) != before
+def test_a_name_means_what_it_meant_when_a_build_fails(
+    other_engine: engines.OtherEngine, connection: Engine
+) -> None:
+    tag = "slimtrace-e2e/kept:other-engine"
+    before = connection.load([image_of(layer("a = 1"), tag=tag)])
+    with pytest.raises(ZeroDivisionError), connection.restoring_tag(tag):
+        assert connection.load([image_of(layer("a = 2"), tag=tag)]) != before
         raise ZeroDivisionError
-    assert there.image_id(tag) == before
-    with there.keeping(tag):
-        there.load([image_of(layer("a = 2"), tag=tag)])
-    assert there.image_id(tag) != before
-    there.remove_image(tag)
-    assert KEPT not in beside.docker("images")
-    with pytest.raises(ZeroDivisionError), there.keeping(tag):
-        there.load([image_of(layer("a = 3"), tag=tag)])
+    assert connection.image_id(tag) == before
+    with connection.restoring_tag(tag):
+        connection.load([image_of(layer("a = 2"), tag=tag)])
+    assert connection.image_id(tag) != before
+    connection.remove_image(tag)
+    assert BACKUP_REPOSITORY not in other_engine.docker("images")
+    with pytest.raises(ZeroDivisionError), connection.restoring_tag(tag):
+        connection.load([image_of(layer("a = 3"), tag=tag)])
         raise ZeroDivisionError
-    assert there.image_id(tag) is None
+    assert connection.image_id(tag) is None
 
 
-def test_the_engine_is_told(kind: str, beside: engines.Beside, there: Engine, slimtrace: Program) -> None:
-    table = slimtrace("doctor", DOCKER_HOST=beside.host).stdout.splitlines()
+def test_the_engine_is_described(
+    kind: str, other_engine: engines.OtherEngine, connection: Engine, slimtrace: Program
+) -> None:
+    table = slimtrace("doctor", DOCKER_HOST=other_engine.host).stdout.splitlines()
     found = [re.split(r"  +", line.strip()) for line in table]
     assert ["yes", "container engine uses cgroup v2", "version 2, cgroupfs driver"] in found
     overlay = "no" if kind == "vfs" else "yes"
     assert [overlay, "container engine stores layers as overlays", STORAGE[kind]] in found
-    assert there.info().containerd_store == (kind == "containerd-store")
-    done = slimtrace("info", "slimtrace-test/edge:1", DOCKER_HOST=beside.host)
+    assert connection.info().containerd_store == (kind == "containerd-store")
+    done = slimtrace("info", "slimtrace-test/edge:1", DOCKER_HOST=other_engine.host)
     assert done.returncode == 0, done.stderr
     assert "/bin/edge" in done.stdout
-    assert there.image("slimtrace-test/edge:1").size == pytest.approx(2_100_000, rel=0.1)
+    assert connection.image("slimtrace-test/edge:1").size == pytest.approx(2_100_000, rel=0.1)
 
 
-def test_a_container_that_runs_is_watched(beside: engines.Beside, slimtrace: Program, tmp_path: Path) -> None:
-    container = beside.docker("run", "--detach", "--network", "none", "slimtrace-test/unhurried:1")
+def test_a_container_that_runs_is_watched(
+    other_engine: engines.OtherEngine, slimtrace: Program, tmp_path: Path
+) -> None:
+    container = other_engine.docker("run", "--detach", "--network", "none", "slimtrace-test/unhurried:1")
     try:
         done = slimtrace(
             "record", "--container", container, "--continue-after", "1", "--output", str(tmp_path / "capture"),
-            DOCKER_HOST=beside.host,
+            DOCKER_HOST=other_engine.host,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "/bin/server" in done.stdout
     finally:
-        beside.docker("rm", "--force", "--volumes", container)
+        other_engine.docker("rm", "--force", "--volumes", container)

@@ -1,5 +1,5 @@
-"""The packages of slim images: the SBOM, the databases in them, and what `slimtrace diff` says is gone. What is
-right is what dpkg itself says of the fat image."""
+"""The packages of slim images: the SBOM, the package databases, and what `slimtrace diff` reports as removed.
+The expected values come from dpkg itself in the fat image."""
 
 import json
 import re
@@ -11,35 +11,36 @@ from typing import Any
 
 import pytest
 from builds import Build, Program
-from containers import ENGINES, Entry, docker, entries
+from containers import ENGINE_FILES, Entry, docker, entries
 
 from slimtrace import store
 from slimtrace.facts.paths import printable
-from slimtrace.reason.explain.sbom import sbom as sbom_of
+from slimtrace.reason.explain.sbom import cyclonedx_json as sbom_of
 from slimtrace.reason.keep import graph_builder
 from slimtrace.reason.keep.packages import Owners, installed
-from slimtrace.reason.keep.select import select
+from slimtrace.reason.keep.select import select_paths
 
 SYMLINK = b"2"  # tarfile.SYMTYPE
 ADMIN = "/var/lib/dpkg"
 
 
-def sbom(build: Build) -> dict[str, Any]:
-    assert build.done.returncode == 0, build.done.stderr
+def cyclonedx_json(build: Build) -> dict[str, Any]:
+    assert build.completed.returncode == 0, build.completed.stderr
     found: dict[str, Any] = json.loads((build.artifacts / "sbom.cdx.json").read_text())
     return found
 
 
 def components(build: Build, kind: str) -> set[tuple[str, str]]:
     """Name and version of the SBOM's packages of one kind."""
-    parts = sbom(build)["components"]
+    parts = cyclonedx_json(build)["components"]
     return {
         (part["name"], part["version"]) for part in parts if part.get("purl", "").startswith(f"pkg:{kind}/")
     }
 
 
 def run(*words: str, image: str, options: tuple[str, ...] = ()) -> str:
-    """What a program of the image prints; that it found nothing for some of its arguments is no failure."""
+    """The stdout of a program of the image. Exit code 1 is accepted: dpkg-query gives it where an argument has
+    no match."""
     command = ["docker", "run", "--rm", "--user", "0", *options, "--entrypoint", words[0], image, *words[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode in (0, 1), done.stderr
@@ -47,9 +48,9 @@ def run(*words: str, image: str, options: tuple[str, ...] = ()) -> str:
 
 
 def owners(fat: str, slim: dict[str, Entry]) -> set[str]:
-    """The packages that dpkg names for the files and links of the slim image."""
+    """The packages that own the files and links of the slim image, by dpkg in the fat one."""
     files = {path for path, entry in slim.items() if entry.kind != b"5" and path.count("/") > 1}
-    # dpkg knows a path as its package spelled it, which may be before /lib and /usr/lib became one.
+    # dpkg knows a path as its package has it, which may be /lib/… from before /lib was merged into /usr/lib.
     asked = files | {path.removeprefix("/usr") for path in files if path.startswith("/usr/")}
     answers = run("dpkg-query", "--search", *sorted(asked), image=fat).splitlines()
     lines = [line.rpartition(": ") for line in answers if not line.startswith("diversion by ")]
@@ -97,14 +98,14 @@ def test_dpkg_reads_the_database_in_the_slim_image(
     shown = run(*ask, "--show", "--showformat", "${Package} ${Version}\\n", image=done.fat, options=mounted)
     packages = {tuple(line.split()) for line in shown.splitlines()}
     assert packages == components(done, "deb")
-    # What their lists name is there, with the links above it followed.
+    # The files of their lists are in the slim image, where top-level links such as /lib are followed.
     listed = run(*ask, "--listfiles", *sorted(name for name, _ in packages), image=done.fat, options=mounted)
     slim = entries(done.slim)
     links = {
         path: entry.target for path, entry in slim.items() if entry.kind == SYMLINK and path.count("/") == 1
     }
     for path in filter(None, listed.splitlines()):
-        if path.startswith("/") and path not in ENGINES | {"/."}:
+        if path.startswith("/") and path not in ENGINE_FILES | {"/."}:
             top = f"/{path.split('/')[1]}"
             there = f"/{links[top]}{path.removeprefix(top)}" if top in links else path
             assert there in slim, path
@@ -113,7 +114,7 @@ def test_dpkg_reads_the_database_in_the_slim_image(
 def test_a_stored_capture_gives_the_same_without_the_image(built: Callable[[str], Build]) -> None:
     done = built("python")
     capture = store.load(done.artifacts / "capture")
-    chosen = select(graph_builder.grow(capture), capture)
+    chosen = select_paths(graph_builder.build_graph(capture), capture)
     assert set(map(printable, chosen.kept)) == done.kept
     used = Owners(installed(capture, chosen.kept)).owning(chosen.kept)
     assert sbom_of(capture, done.slim, used) == (done.artifacts / "sbom.cdx.json").read_text()
@@ -124,7 +125,7 @@ def test_whole_packages(build: Callable[..., Build]) -> None:
     slim = entries(done.slim)
     assert components(done, "deb") >= {("jq", version_of(done.fat, "jq"))}
     for path in run("dpkg-query", "--listfiles", "jq", "libjq1", image=done.fat).split():
-        assert path in ("/.", "package") or path in slim or path in ENGINES, path
+        assert path in ("/.", "package") or path in slim or path in ENGINE_FILES, path
     assert docker("run", "--rm", done.slim) == "Ada, Grace, Margaret"
 
 
@@ -134,7 +135,7 @@ def version_of(image: str, package: str) -> str:
 
 def test_none_leaves_nothing_and_full_all(build: Callable[..., Build], tmp_path: Path) -> None:
     none, full = build("jq", "--package-db", "none"), build("jq", "--package-db", "full")
-    assert sbom(none)["components"]
+    assert cyclonedx_json(none)["components"]
     assert not [path for path in entries(none.slim) if path.startswith("/var/lib")]
 
     def database(image: str) -> dict[str, tuple[bytes, str]]:
@@ -147,12 +148,14 @@ def test_none_leaves_nothing_and_full_all(build: Callable[..., Build], tmp_path:
 def test_rpm(built: Callable[[str], Build], tmp_path: Path) -> None:
     done = built("rpm")
     assert docker("run", "--rm", done.slim) == "hello from rpm"
-    assert [part["purl"] for part in sbom(done)["components"] if "purl" in part] == [
+    assert [part["purl"] for part in cyclonedx_json(done)["components"] if "purl" in part] == [
         "pkg:rpm/fedora/greet@1.0-3?arch=x86_64&distro=fedora-40&epoch=2"
     ]
     data = copied(done.slim, "/var/lib/rpm/rpmdb.sqlite", tmp_path / "rpmdb").read_bytes()
     with sqlite3.connect(":memory:") as database:
-        database.deserialize(data[:18] + b"\1\1" + data[20:])  # not in WAL mode: there is no file beside it
+        database.deserialize(
+            data[:18] + b"\1\1" + data[20:]
+        )  # switched from WAL to rollback mode: there is no -wal file
         assert database.execute("SELECT key FROM Name").fetchall() == [("greet",)]
         assert database.execute("SELECT count(*) FROM Packages").fetchone() == (1,)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -162,7 +165,7 @@ def test_the_same_image_gives_the_same_database(
     built: Callable[[str], Build], build: Callable[..., Build]
 ) -> None:
     one, two = built("rpm"), build("rpm")
-    assert (one.done.returncode, two.done.returncode) == (0, 0), two.done.stderr
+    assert (one.completed.returncode, two.completed.returncode) == (0, 0), two.completed.stderr
     database = "/var/lib/rpm/rpmdb.sqlite"
     assert entries(one.slim)[database] == entries(two.slim)[database]
 
@@ -171,9 +174,9 @@ def test_diff(built: Callable[[str], Build], slimtrace: Program) -> None:
     done = built("jq")
     words = ("diff", done.fat, "--artifacts", str(done.artifacts))
     nowhere = {"DOCKER_HOST": "unix:///nonexistent"}
-    told = slimtrace(*words, "--json", "--files", **nowhere)
-    assert told.returncode == 0, told.stderr
-    found = json.loads(told.stdout)
+    answered = slimtrace(*words, "--json", "--files", **nowhere)
+    assert answered.returncode == 0, answered.stderr
+    found = json.loads(answered.stdout)
     assert found["slim"] == done.slim
     kept = sum(file["size"] for file in done.report["files"])
     assert found["bytes"] - found["gone_bytes"] - found["cut_bytes"] == kept
@@ -190,20 +193,20 @@ def test_diff(built: Callable[[str], Build], slimtrace: Program) -> None:
 
 
 def test_diff_without_artifacts(slimtrace: Program, tmp_path: Path) -> None:
-    told = slimtrace("diff", "no/such:1", cwd=tmp_path)
-    assert (told.returncode, told.stdout) == (12, "")
-    assert told.stderr.startswith("slimtrace: cannot find the artifacts of no/such:1: there is no file ")
+    answered = slimtrace("diff", "no/such:1", cwd=tmp_path)
+    assert (answered.returncode, answered.stdout) == (12, "")
+    assert answered.stderr.startswith("slimtrace: cannot find the artifacts of no/such:1: there is no file ")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 1}', "[" * 100_000])
 def test_diff_of_a_broken_report(slimtrace: Program, tmp_path: Path, content: str) -> None:
     (tmp_path / "creport.json").write_text(content)
-    told = slimtrace("diff", "x", "--artifacts", str(tmp_path))
-    assert (told.returncode, told.stdout) == (12, "")
-    assert told.stderr.startswith("slimtrace: cannot read ")
+    answered = slimtrace("diff", "x", "--artifacts", str(tmp_path))
+    assert (answered.returncode, answered.stdout) == (12, "")
+    assert answered.stderr.startswith("slimtrace: cannot read ")
 
 
 def test_diff_by_the_artifacts_of_another_image(built: Callable[[str], Build], slimtrace: Program) -> None:
-    told = slimtrace("diff", "other:1", "--artifacts", str(built("jq").artifacts))
-    assert (told.returncode, told.stdout) == (12, "")
-    assert "are of slimtrace-test/jq:1" in told.stderr
+    answered = slimtrace("diff", "other:1", "--artifacts", str(built("jq").artifacts))
+    assert (answered.returncode, answered.stdout) == (12, "")
+    assert "are of slimtrace-test/jq:1" in answered.stderr

@@ -1,5 +1,5 @@
-"""postgres, a server whose data directory is a VOLUME of the image: the slim one makes a database of its own,
-and answers what nobody asked while it was watched."""
+"""postgres, a server whose data directory is a VOLUME of the image: the slim image makes a database of its own,
+and answers queries that the recorded run did not make."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from builds import Build
 from containers import entries, eventually, inspect, running, stop
 
 DATA = "/data/db"
-# One line of answer each; the exercise has asked nothing at all.
-QUESTIONS = (
+# Each gives one line; the exercise makes no query at all.
+QUERIES = (
     "SELECT 6 * 7",
     "SELECT to_tsvector('english', 'the quick foxes were jumping')",
     "SELECT timestamptz '2024-07-01 12:00+00' AT TIME ZONE 'Asia/Tokyo'",
@@ -26,7 +26,7 @@ MARGIN = 5.0  # seconds that the slim container may take longer to stop
 
 @dataclass(frozen=True)
 class Server:
-    """Answers to QUESTIONS, the database's own number, and how it stopped."""
+    """The answers to QUERIES, the database's system identifier, the exit code and the time to stop."""
 
     answers: tuple[str, ...]
     system: str
@@ -35,7 +35,7 @@ class Server:
 
 
 def ask(container: str, fat: str, question: str) -> str | None:
-    """One question, by the fat image's psql beside the server."""
+    """The answer to one query, by the fat image's psql in the server's network; None while it starts."""
     client = ("docker", "run", "--rm", "--network", f"container:{container}", "--entrypoint", "psql", fat)
     words = ("-h", "127.0.0.1", "-U", "postgres", "-qAt", "-c", question)
     done = subprocess.run([*client, *words], capture_output=True, text=True, check=False, timeout=60)
@@ -47,7 +47,7 @@ def ask(container: str, fat: str, question: str) -> str | None:
 def served(image: str, fat: str, *options: str) -> Server:
     with running(image, *options) as container:
         eventually(lambda: ask(container, fat, "SELECT 1"), f"an answer of {image}")
-        answers = tuple(str(ask(container, fat, question)) for question in QUESTIONS)
+        answers = tuple(str(ask(container, fat, question)) for question in QUERIES)
         system = ask(container, fat, "SELECT system_identifier FROM pg_control_system()")
         return Server(answers, str(system), *stop(container))
 
@@ -57,7 +57,7 @@ def postgres(built: Callable[[str], Build]) -> Iterator[Build]:
     yield built("postgres")
 
 
-def test_what_nobody_asked_is_answered_as_by_the_fat_one(postgres: Build) -> None:
+def test_queries_of_no_recording_are_answered_as_by_the_fat_image(postgres: Build) -> None:
     profile = ("--security-opt", f"seccomp={postgres.artifacts / 'seccomp.json'}")
     assert [doubt["code"] for doubt in postgres.report["doubts"]] == ["undriven-port"]
     fat, slim = served(postgres.fat, postgres.fat), served(postgres.slim, postgres.fat)
@@ -65,7 +65,7 @@ def test_what_nobody_asked_is_answered_as_by_the_fat_one(postgres: Build) -> Non
     assert "42" in fat.answers[0]
     assert slim.exit_code == fat.exit_code
     assert slim.stop_seconds <= fat.stop_seconds + MARGIN
-    # No database came with the image: each container makes its own.
+    # The image has no database: each container makes its own.
     again = served(postgres.slim, postgres.fat, *profile)
     assert len({fat.system, slim.system, again.system}) == 3
 

@@ -1,5 +1,5 @@
-"""An image is proven before it is handed over: tried under all of its profiles, repaired by what it lacked,
-refused where that does not help."""
+"""Verification: a slim image is tried under all of its profiles before it gets its name; it is repaired by what
+it lacked, and refused where that does not help."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builds import PROGRAM, Build, Program
 from containers import docker, exists
-from remains import Corner, remains
+from sandbox import Sandbox, leftovers
 
 from slimtrace import store
 from slimtrace.errors import Exit
@@ -23,13 +23,13 @@ IMAGES = ("jq", "nginx", "redis", "python", "node", "ruby", "java", "php", "post
 
 
 @pytest.fixture(scope="module")
-def proven(build: Callable[..., Build]) -> Callable[..., Build]:
-    """proven("jq", "--exec", "true") slims that image once more, and tries it."""
+def verified_build(build: Callable[..., Build]) -> Callable[..., Build]:
+    """verified_build("jq", "--exec", "true") slims that image again, and tries the slim image."""
     return lambda name, *options: build(name, "--verify", *options)
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_is_tried_under_all_of_it_at_once(name: str, built: Callable[[str], Build]) -> None:
+def test_an_image_is_tried_under_all_measures_at_once(name: str, built: Callable[[str], Build]) -> None:
     report = built(name).report
     assert report["trial"]["measures"] == ALL
     assert report["trial"]["rounds"] <= 1
@@ -38,7 +38,7 @@ def test_an_image_is_tried_under_all_of_it_at_once(name: str, built: Callable[[s
     assert not [doubt for doubt in report["doubts"] if doubt["code"] == "unsteady"]
 
 
-# What was left out on purpose
+# Captures from which something was removed
 
 
 def without(trace: Trace, path: str, call: str) -> Trace:
@@ -56,7 +56,7 @@ def without(trace: Trace, path: str, call: str) -> Trace:
 def recorded(
     image: Callable[[str], str], slimtrace: Program, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Capture]:
-    """recorded("nginx") is a capture of that image."""
+    """recorded("nginx") is a new capture of that image."""
 
     def record(name: str, *options: str) -> Capture:
         folder = tmp_path_factory.mktemp(name) / "capture"
@@ -71,8 +71,8 @@ PAGE, CALL = "/var/www/html/index.html", "sendfile"
 
 
 @pytest.fixture(scope="module")
-def maimed(recorded: Callable[..., Capture]) -> Capture:
-    """A capture of nginx in which it neither read its page nor sent it by sendfile(2)."""
+def incomplete_capture(recorded: Callable[..., Capture]) -> Capture:
+    """A capture of nginx as if nginx had neither read its page nor sent it by sendfile(2)."""
     capture = recorded("nginx")
     assert PAGE in {use.resolved for use in capture.trace.uses}
     assert CALL in {name for group in capture.trace.calls for name in group.calls}
@@ -80,10 +80,10 @@ def maimed(recorded: Callable[..., Capture]) -> Capture:
 
 
 def test_a_file_and_a_call_that_are_missing_are_found_and_nothing_else(
-    maimed: Capture, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+    incomplete_capture: Capture, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
-    slim, artifacts = name_for_slim("maimed"), str(tmp_path / "artifacts")
-    store.save(maimed, tmp_path / "edited")
+    slim, artifacts = name_for_slim("incomplete"), str(tmp_path / "artifacts")
+    store.save(incomplete_capture, tmp_path / "edited")
     words = ("--json", "--from", str(tmp_path / "edited"), "--tag", slim, "--artifacts", artifacts)
     done = slimtrace("build", *words)
     assert done.returncode == Exit.OK, done.stderr
@@ -96,7 +96,9 @@ def test_a_file_and_a_call_that_are_missing_are_found_and_nothing_else(
         "paths": [PAGE],
         "calls": [CALL],
     }
-    why = slimtrace("why", "--artifacts", str(tmp_path / "artifacts"), "--json", maimed.image.reference, PAGE)
+    why = slimtrace(
+        "why", "--artifacts", str(tmp_path / "artifacts"), "--json", incomplete_capture.image.reference, PAGE
+    )
     assert why.returncode == Exit.OK, why.stderr
     assert any(
         "missed by the slim image when it was tried" in each for each in json.loads(why.stdout)["reasons"]
@@ -104,40 +106,43 @@ def test_a_file_and_a_call_that_are_missing_are_found_and_nothing_else(
 
 
 def test_without_repair_it_is_refused_and_the_name_stays_where_it_was(
-    maimed: Capture, name_for_slim: Callable[[str], str], tmp_path: Path, image: Callable[[str], str]
+    incomplete_capture: Capture,
+    name_for_slim: Callable[[str], str],
+    tmp_path: Path,
+    image: Callable[[str], str],
 ) -> None:
-    slim = name_for_slim("maimed")
+    slim = name_for_slim("incomplete")
     docker("tag", image("jq"), slim)
-    corner = Corner(tmp_path, slim, docker("images", "--quiet", "--no-trunc", slim))
-    store.save(maimed, tmp_path / "edited")
-    words = ("--from", str(tmp_path / "edited"), "--tag", slim, "--artifacts", str(corner.artifacts))
-    build = corner.start([PROGRAM, "build", *words, "--rounds", "0"])
+    sandbox = Sandbox(tmp_path, slim, docker("images", "--quiet", "--no-trunc", slim))
+    store.save(incomplete_capture, tmp_path / "edited")
+    words = ("--from", str(tmp_path / "edited"), "--tag", slim, "--artifacts", str(sandbox.artifacts))
+    build = sandbox.start([PROGRAM, "build", *words, "--rounds", "0"])
     assert build.wait() == Exit.UNVERIFIED, build.stderr
     assert "cannot vouch for the slim image of slimtrace-test/nginx:1: " in build.stderr
     assert f"still missing after 0 rounds: {PAGE}" in build.stderr
-    assert remains(corner, build) == []
+    assert leftovers(sandbox, build) == []
 
 
 def test_what_a_rule_leaves_out_is_not_brought_back_by_a_trial(
-    build: Callable[..., Build], proven: Callable[..., Build]
+    build: Callable[..., Build], verified_build: Callable[..., Build]
 ) -> None:
-    refused = proven("nginx", "--exclude-pattern", PAGE)
-    assert refused.done.returncode == Exit.UNVERIFIED, refused.done.stderr
-    assert f"it looked for {PAGE}, which --exclude-pattern '{PAGE}' leaves out" in refused.done.stderr
+    refused = verified_build("nginx", "--exclude-pattern", PAGE)
+    assert refused.completed.returncode == Exit.UNVERIFIED, refused.completed.stderr
+    assert f"it looked for {PAGE}, which --exclude-pattern '{PAGE}' leaves out" in refused.completed.stderr
     assert not exists(refused.slim)
     accepted = build("nginx", "--exclude-pattern", PAGE)
     assert accepted.report["trial"] is None
     assert PAGE not in accepted.kept
 
 
-# What works unconfined only
+# Images that work unconfined only
 
 
 @pytest.fixture(scope="module")
-def of_base(
+def image_with_command(
     image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., str]]:
-    """of_base("stubborn", "sh", "-c", …) is an image of that name whose program is this one."""
+    """image_with_command("stubborn", "sh", "-c", …) is an image of that name with this CMD."""
     made: list[str] = []
 
     def make(name: str, *command: str) -> str:
@@ -152,9 +157,12 @@ def of_base(
 
 
 def test_a_container_that_works_unconfined_only_is_told_as_such(
-    of_base: Callable[..., str], slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+    image_with_command: Callable[..., str],
+    slimtrace: Program,
+    name_for_slim: Callable[[str], str],
+    tmp_path: Path,
 ) -> None:
-    stubborn = of_base("stubborn", "sh", "-c", "grep -q NoNewPrivs:.0 /proc/self/status || exit 7")
+    stubborn = image_with_command("stubborn", "sh", "-c", "grep -q NoNewPrivs:.0 /proc/self/status || exit 7")
     slim = name_for_slim("stubborn")
     words = ("build", "--json", "--tag", slim, "--artifacts", str(tmp_path / "out"))
     done = slimtrace(*words, stubborn)
@@ -171,11 +179,14 @@ def test_a_container_that_works_unconfined_only_is_told_as_such(
 
 
 def test_what_the_fat_image_was_denied_too_is_not_given_to_the_slim_one(
-    of_base: Callable[..., str], slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+    image_with_command: Callable[..., str],
+    slimtrace: Program,
+    name_for_slim: Callable[[str], str],
+    tmp_path: Path,
 ) -> None:
-    # It becomes nobody, and then asks for a file that is root's alone.
+    # The program becomes nobody, and then opens a file that only root may read.
     nobody = ("setpriv", "--reuid", "65534", "--clear-groups")
-    humble = of_base("humble", *nobody, "sh", "-c", "cat /etc/shadow || echo without")
+    humble = image_with_command("humble", *nobody, "sh", "-c", "cat /etc/shadow || echo without")
     words = ("build", "--json", "--tag", name_for_slim("humble"), "--artifacts", str(tmp_path / "out"))
     done = slimtrace(*words, humble)
     assert done.returncode == Exit.OK, done.stderr
@@ -188,13 +199,13 @@ def test_what_the_fat_image_was_denied_too_is_not_given_to_the_slim_one(
 
 
 def test_profile_makes_profiles_and_no_image(
-    own: Callable[[str], str], slimtrace: Program, tmp_path: Path
+    image_copy: Callable[[str], str], slimtrace: Program, tmp_path: Path
 ) -> None:
-    fat = own("redis")
+    fat = image_copy("redis")
     done = slimtrace("profile", "--artifacts", str(tmp_path / "out"), fat)
     assert done.returncode == Exit.OK, done.stderr
     assert "under seccomp, capabilities, no-new-privileges, read-only" in done.stdout
-    # An image of it has its label, by whatever name or none.
+    # Each image that was made from it would have its label, whether it has a name or not.
     of_it = docker("images", "--all", "--quiet", "--no-trunc", "--filter", f"label=slimtrace.e2e={fat}")
     assert of_it.split() == [docker("images", "--quiet", "--no-trunc", fat)]
     found = {path.name for path in (tmp_path / "out").iterdir()}
@@ -231,19 +242,19 @@ def test_verify_tells_a_good_image_from_one_that_lacks_a_file(
     assert PAGE in bad.stdout.partition("It lacked")[2]
 
 
-# How it is driven is repeated
+# The trial drives the slim image as the recorded run was driven
 
 
-def test_a_redis_save_under_its_profiles(proven: Callable[..., Build]) -> None:
-    done = proven("redis", "--exec", "redis-cli set a 1", "--exec", "redis-cli save")
+def test_a_redis_save_under_its_profiles(verified_build: Callable[..., Build]) -> None:
+    done = verified_build("redis", "--exec", "redis-cli set a 1", "--exec", "redis-cli save")
     report = done.report
     assert report["trial"]["measures"] == ALL
     assert report["trial"]["rounds"] == 0
     assert {"exec: redis-cli save"} <= {probe["target"] for probe in report["probes"]}
 
 
-def test_a_profile_that_kills_holds_too(proven: Callable[..., Build]) -> None:
-    done = proven("node", "--seccomp-action", "kill")
+def test_a_profile_that_kills_holds_too(verified_build: Callable[..., Build]) -> None:
+    done = verified_build("node", "--seccomp-action", "kill")
     assert done.report["trial"]["measures"] == ALL
     profile = json.loads((done.artifacts / "seccomp.json").read_text())
     assert profile["defaultAction"] == "SCMP_ACT_KILL_PROCESS"
@@ -252,8 +263,8 @@ def test_a_profile_that_kills_holds_too(proven: Callable[..., Build]) -> None:
 DRIVE = "curl -fsS http://$SLIMTRACE_ADDRESS:$SLIMTRACE_PORT/lazy >/dev/null"
 
 
-def test_an_endpoint_that_imports_lazily(proven: Callable[..., Build]) -> None:
-    report = proven("python-lazy", "--host-exec", DRIVE).report
+def test_an_endpoint_that_imports_lazily(verified_build: Callable[..., Build]) -> None:
+    report = verified_build("python-lazy", "--host-exec", DRIVE).report
     assert report["trial"]["measures"] == ALL
     assert report["trial"]["rounds"] == 0
 
@@ -271,8 +282,8 @@ http.server.HTTPServer(("", 8000), Handler).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def lately(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image with a module that no static look finds, beside one that nobody wants."""
+def late_import_image(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image with a module whose name is not in the code as text, and a module that nothing imports."""
     image("python")
     folder = tmp_path_factory.mktemp("lately")
     (folder / "server.py").write_text(SERVER)
@@ -289,10 +300,10 @@ def lately(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_module_that_only_the_trial_wanted_is_found_by_the_list_of_its_directory(
-    lately: str, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
+    late_import_image: str, slimtrace: Program, name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
     """Python looks for a module in the list of a directory: no lookup fails."""
-    assert slimtrace("record", "-o", str(tmp_path / "capture"), lately).returncode == Exit.OK
+    assert slimtrace("record", "-o", str(tmp_path / "capture"), late_import_image).returncode == Exit.OK
     words = ("--json", "--tag", name_for_slim("lately"), "--artifacts", str(tmp_path / "artifacts"))
     done = slimtrace("build", "--from", str(tmp_path / "capture"), "--host-exec", DRIVE, *words)
     assert done.returncode == Exit.OK, done.stderr

@@ -1,5 +1,5 @@
-"""Dockerfile.fat is exact: an image that is built again from it has the same configuration. Real images, by
-Docker's classic builder, from Dockerfiles without COPY and ADD (whose sources no image tells)."""
+"""Dockerfile.fat is exact: an image that is built from it has the original's configuration. The images are made
+by Docker's classic builder from Dockerfiles without COPY and ADD, whose sources an image does not record."""
 
 import json
 import subprocess
@@ -85,12 +85,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 
 @pytest.fixture(scope="module")
 def base(image: Callable[[str], str], built: Callable[[str], str]) -> str:
-    """An image that has one name, whatever other tests call theirs and a killed session has left."""
+    """An image with exactly one name: its label makes its id differ from those of other sessions."""
     return built(f"FROM {image('jq')}\nLABEL session={uuid.uuid4()}\n")
 
 
 def settings_of(name: str) -> tuple[dict[str, Any], str]:
-    """The configuration and the author; what the builder's own containers left in it does not count."""
+    """An image's configuration and author, without Image and Hostname, which the classic builder sets."""
     config = inspect(name, ".Config")
     return {key: value for key, value in config.items() if key not in ("Image", "Hostname")}, inspect(
         name, ".Author"
@@ -118,7 +118,7 @@ def test_every_instruction_comes_back_in_order_and_exactly(
     assert instructions(again) == ["FROM", *ORDER]
     second = built(again)
     assert settings_of(second) == settings_of(first)
-    # What it says of the second is the same again.
+    # The Dockerfile that is reconstructed from the second image has the same lines.
     strip = {"RUN", "FROM"} | set(ORDER)
     lines = [line for line in again.splitlines() if line.partition(" ")[0] in strip]
     assert [

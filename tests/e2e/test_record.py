@@ -19,7 +19,7 @@ from slimtrace.facts.events import Origin
 
 @pytest.fixture
 def redis(image: Callable[[str], str]) -> Iterator[str]:
-    """A redis container that runs; its id."""
+    """The id of a running redis container."""
     container = docker("run", "--detach", image("redis")).strip()
     for _ in range(200):
         if "Ready to accept" in docker("logs", container):
@@ -30,21 +30,21 @@ def redis(image: Callable[[str], str]) -> Iterator[str]:
 
 
 def recorded_while(work: Callable[[], None], *words: str, cwd: Path) -> tuple[int, str]:
-    """Run `slimtrace record …`, do `work` once it watches, end it with Ctrl-C: (exit code, stderr)."""
+    """Start `slimtrace record …`, do `work` once it is attached, end it with SIGINT: (exit code, stderr)."""
     running = subprocess.Popen(
         [PROGRAM, "record", *words], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert running.stderr is not None
-    told = ""
+    stderr = ""
     for line in running.stderr:
-        told += line
+        stderr += line
         if "attached to" in line:
             break
     work()
     time.sleep(0.3)
     running.send_signal(signal.SIGINT)
     _, rest = running.communicate(timeout=60)
-    return running.returncode, told + rest
+    return running.returncode, stderr + rest
 
 
 def facts(folder: Path) -> set[tuple[str, ...]]:
@@ -100,7 +100,7 @@ def test_two_captures_merged_hold_what_both_saw(
 def test_merged_captures_give_what_one_long_run_gives(
     slimtrace: Program, image: Callable[[str], str], name_for_slim: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """The same work in two halves and in one: the same image, byte for byte."""
+    """The same work recorded in two halves and in one run: the same image, byte for byte."""
     halves = {"one": "jq -n 17; true", "two": "true; cat /etc/debian_version; cd /usr/share && ls"}
     works = {**halves, "long": "; ".join(halves.values())}
     for name, work in works.items():
@@ -125,8 +125,8 @@ def test_attaching_sees_what_is_held_and_what_happens_and_leaves_it_running(redi
         assert docker("exec", redis, "redis-cli", "set", "a", "b").strip() == "OK"
         assert docker("exec", redis, "redis-cli", "save").strip() == "OK"
 
-    code, told = recorded_while(work, "--container", redis, "--output", "capture", cwd=tmp_path)
-    assert code == 0, told
+    code, stderr = recorded_while(work, "--container", redis, "--output", "capture", cwd=tmp_path)
+    assert code == 0, stderr
     assert docker("inspect", "--format", "{{.State.Running}}", redis).strip() == "true"
     trace = store.load(tmp_path / "capture").trace
     assert "/usr/bin/redis-check-rdb" in {run.binary for run in trace.execs}  # redis-server is a link to it
@@ -144,8 +144,8 @@ def test_a_cgroup_is_watched_without_knowing_its_image(slimtrace: Program, redis
     def work() -> None:
         assert docker("exec", redis, "redis-cli", "save").strip() == "OK"
 
-    code, told = recorded_while(work, "--cgroup", cgroup, "--output", "capture", cwd=tmp_path)
-    assert code == 0, told
+    code, stderr = recorded_while(work, "--cgroup", cgroup, "--output", "capture", cwd=tmp_path)
+    assert code == 0, stderr
     assert any(use.asked.startswith("temp-") for use in store.load(tmp_path / "capture").trace.uses)
     refused = slimtrace("build", "--from", "capture", cwd=tmp_path)
     assert refused.returncode == 12

@@ -1,4 +1,4 @@
-"""The rules of a build, each on a real image: what is in the slim one, and which of them wins."""
+"""The rules of a build on real images: which files each rule keeps, and which rule wins."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Builder = Callable[..., Build]
 Images = Callable[[str], str]
 
 LIBRARY = "/usr/lib/x86_64-linux-gnu/libbz2.so.1.0.4"
-DATE = ("--entrypoint", "date")  # so that nothing uses the data of jq's image
+DATE = ("--entrypoint", "date")  # instead of jq, so that nothing uses /data
 DOC = "/usr/share/doc/jq"
 
 
@@ -30,8 +30,8 @@ DOC = "/usr/share/doc/jq"
             ("--include-bin", "/usr/bin/ldd"),
             {"/usr/bin/ldd", "/usr/bin/bash"},
             set(),
-        ),  # a script, and who reads it
-        # preserve > exclude > include > what was seen
+        ),  # a script, and its interpreter
+        # preserve > exclude > include > what the run used
         (("--exclude-pattern", "**/date"), set(), {"/usr/bin/date"}),
         (("--include-path", "/data", "--exclude-pattern", "**.json"), {"/data"}, {"/data/people.json"}),
         (
@@ -64,26 +64,26 @@ def test_programs_and_lists_and_permissions_as_a_container_sees_them(build: Buil
     assert said.splitlines() == [
         "/data/people.json 604 7:8", "/etc/issue 644 0:0", "/var/spool 1770 0:65534", "/data 755 0:0",
     ]  # fmt: skip
-    # What is only given permissions is not kept for it, and that is told.
+    # --path-perms alone does not keep a path; a doubt says so.
     assert [(doubt["code"], doubt["subject"]) for doubt in result.report["doubts"]] == [
         ("unkept-path", "/etc/issue.net")
     ]
 
 
 def test_permissions_leave_capabilities_and_setuid_and_all_names_alike(build: Builder, image: Images) -> None:
-    wishes = (
+    permissions = (
         "/bin/edge-capable:0711#1234#1234",
         "/bin/edge-setuid:#0#0",
         "/etc/app.conf:0600",
         "/data/first:#5",
     )
-    result = build("edge", *(word for wish in wishes for word in ("--path-perms", wish)))
+    result = build("edge", *(word for each in permissions for word in ("--path-perms", each)))
     fat, slim = entries(result.fat), entries(result.slim)
     found = {path: (slim[path].mode & 0o7777, slim[path].uid, slim[path].gid) for path in slim}
     assert found["/bin/edge-capable"] == (0o711, 1234, 1234)
     assert slim["/bin/edge-capable"].capability == fat["/bin/edge-capable"].capability != ""
     assert found["/bin/edge-setuid"] == (0o4755, 0, 0)
-    assert found["/opt/releases/2.0/conf/app.conf"] == (0o600, 0, 0)  # where the link leads
+    assert found["/opt/releases/2.0/conf/app.conf"] == (0o600, 0, 0)  # the target of the link
     assert found["/data/first"] == found["/var/spool/second"] == (0o640, 5, 2000)
     assert slim["/data/first"].names == {"/data/first", "/var/spool/second"}
     said = docker("run", "--rm", "--entrypoint", "/bin/edge-setuid", result.slim)
@@ -111,16 +111,16 @@ def test_what_means_nothing_ends_before_the_container_starts(
     build: Builder, options: tuple[str, ...], exit_code: Exit, said: str
 ) -> None:
     result = build("never-listens", *options)  # a run would take a minute
-    assert result.done.returncode == exit_code
-    assert said in result.done.stderr
+    assert result.completed.returncode == exit_code
+    assert said in result.completed.stderr
     assert not result.artifacts.exists()
 
 
 @pytest.mark.parametrize("options", [("--include-path", "/gone"), ("--include-exe", "gone")])
 def test_what_a_rule_names_in_vain_is_doubtful(build: Builder, options: tuple[str, ...]) -> None:
     result = build("jq", "--strict", *options)
-    assert result.done.returncode == Exit.DOUBTFUL
-    assert [doubt["subject"] for doubt in json.loads(result.done.stdout)["doubts"]] == [options[1]]
+    assert result.completed.returncode == Exit.DOUBTFUL
+    assert [doubt["subject"] for doubt in json.loads(result.completed.stdout)["doubts"]] == [options[1]]
 
 
 def test_exact_keeps_no_more_than_the_closure(build: Builder, built: Callable[[str], Build]) -> None:

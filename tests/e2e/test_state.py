@@ -1,4 +1,5 @@
-"""A container that changes its files in every way: the slim image has the original's, and does the same."""
+"""A container that creates, changes, replaces and removes files: the slim image has the original files, and its
+container makes the same changes."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from slimtrace.errors import Exit
 KEEPER = (1000, 2000)
 ROOT = (0, 0)
 
-# Everything that the slim image is to hold: mode and owner by path.
+# Everything that the slim image has to hold: mode and owner by path.
 WANTED = {
     "/bin": (0o755, ROOT), "/bin/state": (0o755, ROOT),
     "/etc/passwd": (0o644, ROOT), "/etc/group": (0o644, ROOT),
@@ -45,7 +46,7 @@ def sample(built: Callable[[str], Build]) -> Build:
 
 @pytest.fixture(scope="module")
 def trees(sample: Build) -> tuple[dict[str, Entry], dict[str, Entry]]:
-    assert sample.done.returncode == 0, sample.done.stderr
+    assert sample.completed.returncode == 0, sample.completed.stderr
     return entries(sample.fat), entries(sample.slim)
 
 
@@ -55,13 +56,13 @@ def test_the_slim_image_holds_these_and_no_others(trees: tuple[dict[str, Entry],
     assert not [path for path in slim if path.startswith(tuple(f"{empty}/" for empty in EMPTY))]
 
 
-def test_each_is_as_the_original_has_it(trees: tuple[dict[str, Entry], dict[str, Entry]]) -> None:
+def test_each_file_is_as_in_the_original(trees: tuple[dict[str, Entry], dict[str, Entry]]) -> None:
     fat, slim = trees
     assert {path: vars(entry) for path, entry in slim.items()} == {path: vars(fat[path]) for path in slim}
 
 
 def changes(image: str) -> tuple[str, list[str], int]:
-    """What a container of it prints, which paths it has changed in the end, and how it ends."""
+    """The output of a container of the image, the changes that `docker diff` lists, and the exit code."""
     container = docker("create", image)
     try:
         said = docker("start", "--attach", container)
@@ -81,9 +82,9 @@ def test_nothing_of_it_is_doubtful(sample: Build) -> None:
     assert sample.report["doubts"] == []
 
 
-def test_a_program_that_the_container_made_is(build: Callable[..., Build]) -> None:
+def test_a_program_that_the_container_made_is_doubtful(build: Callable[..., Build]) -> None:
     result = build("stateful", "--cmd", "made", "--strict")
-    assert result.done.returncode == Exit.DOUBTFUL, result.done.stderr
-    [doubt] = json.loads(result.done.stdout)["doubts"]
+    assert result.completed.returncode == Exit.DOUBTFUL, result.completed.stderr
+    [doubt] = json.loads(result.completed.stdout)["doubts"]
     assert (doubt["code"], doubt["subject"]) == ("unknown-program", "/tmp/made")
     assert "/tmp/made" not in entries(result.slim)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slimtrace import data
 from slimtrace.facts import wire
-from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process
+from slimtrace.facts.events import Abi, Exec, FileUse, Listen, Origin, Phase, Socket, Use, process_key
 from slimtrace.observe.kernel.syscalls import Act
 
 HEADER = data.folder("bpf") / "wire.h"
@@ -26,7 +26,7 @@ NAMES = {
     (Abi.NATIVE, 42): ("connect", Use.WRITE),
     (Abi.NATIVE, 217): ("getdents64", Use.LIST),
     (Abi.COMPAT, 5): ("open", Use.READ),
-    (Abi.RING, 18): ("io_uring openat", Use.READ),
+    (Abi.IO_URING, 18): ("io_uring openat", Use.READ),
 }
 O_WRONLY, O_CREAT, O_TRUNC, O_PATH, NOFOLLOW = 0o1, 0o100, 0o1000, 0o10000000, 0x100
 DIRECTORY, REGULAR = 0o40755, 0o100644
@@ -76,7 +76,7 @@ TYPES = {
     "s32": "int",
     "u64": "unsigned long long",
 }
-BY_BCC = {"call_shape", "ring_shape"}  # bcc reads their layout from the compiler
+BY_BCC = {"call_shape", "io_uring_shape"}  # bcc reads their layout from the compiler
 
 
 @pytest.mark.requires("cc")
@@ -84,13 +84,17 @@ def test_every_record_is_laid_out_the_same(compiled: dict[str, int]) -> None:
     assert structs().keys() - BY_BCC == wire.LAYOUTS.keys()
     for name in wire.LAYOUTS:
         at = 0
-        for index, (member, letter) in enumerate(wire.fields(name)):
-            owner = "record" if index < len(wire.fields("record")) else name  # the head is a struct of its own
+        for index, (member, letter) in enumerate(wire.struct_fields(name)):
+            owner = (
+                "record" if index < len(wire.struct_fields("record")) else name
+            )  # the head is a struct of its own
             assert compiled[f"{owner}.{member}"] == at, f"{name}.{member}"
             at += struct.calcsize(f"<{letter}")
-        assert struct.calcsize(wire.format_of(name)) == at == compiled[name], name
+        assert struct.calcsize(wire.struct_format(name)) == at == compiled[name], name
         own = [member for member, _ in wire.LAYOUTS[name]]
-        assert structs()[name] == (["head", *own] if own else [member for member, _ in wire.fields("record")])
+        assert structs()[name] == (
+            ["head", *own] if own else [member for member, _ in wire.struct_fields("record")]
+        )
         assert not own or compiled[f"{name}.head"] == 0
 
 
@@ -264,10 +268,10 @@ def test_the_recordings_number_goes_into_every_process() -> None:
         for name in ("pid", "parent", "child")
         if (number := getattr(record, name, 0))
     ]
-    assert numbers == [process(3, pid) for pid in (1009, 1009, 997, 1009, 1013)]
+    assert numbers == [process_key(3, pid) for pid in (1009, 1009, 997, 1009, 1013)]
 
 
-def test_what_a_process_executed_is_told_with_its_uses() -> None:
+def test_the_program_of_a_process_is_recorded_with_its_file_uses() -> None:
     found = wire.decode(path_record(FILE, **PLAIN), NAMES, 3, "/bin/sh")
     assert isinstance(found, FileUse)
     assert found.program == "/bin/sh"
@@ -275,10 +279,10 @@ def test_what_a_process_executed_is_told_with_its_uses() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("origin", Origin)
-def test_the_standing_of_a_process(phase: Phase, origin: Origin) -> None:
-    word = wire.standing_word(phase, origin)
-    assert wire.standing(word) == wire.standing(word | 0xFFFFFFF0) == (phase, origin)
-    assert wire.standing(word & ~1) is None
+def test_the_state_of_a_process(phase: Phase, origin: Origin) -> None:
+    word = wire.process_state_word(phase, origin)
+    assert wire.process_state(word) == wire.process_state(word | 0xFFFFFFF0) == (phase, origin)
+    assert wire.process_state(word & ~1) is None
 
 
 WHOLE = [
@@ -321,7 +325,7 @@ def test_the_header_is_found_where_it_is_installed() -> None:
 
 def test_the_program_of_an_execve_is_told_apart() -> None:
     raw = path_record(EXEC, **PLAIN)
-    at = struct.calcsize(wire.format_of("path_record")) - 4
-    assert wire.program_word(raw[:at] + struct.pack("<I", 0xABCDEF) + raw[at + 4 :]) == 0xABCDEF
-    assert wire.program_word(path_record(FILE, **PLAIN)) == 0
-    assert wire.program_word(head(wire.RECORD_FORK) + bytes(8)) == 0
+    at = struct.calcsize(wire.struct_format("path_record")) - 4
+    assert wire.program_hash(raw[:at] + struct.pack("<I", 0xABCDEF) + raw[at + 4 :]) == 0xABCDEF
+    assert wire.program_hash(path_record(FILE, **PLAIN)) == 0
+    assert wire.program_hash(head(wire.RECORD_FORK) + bytes(8)) == 0

@@ -1,9 +1,9 @@
-"""What the tests on this machine's kernel and engine share."""
+"""Fixtures of the tests on this machine's kernel and engine."""
 
 from collections.abc import Iterator
 
 import pytest
-from workloads.harness import built
+from workloads.harness import workload_image
 
 from slimtrace.engine import Engine
 
@@ -16,6 +16,6 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def tag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The image of the workloads, compiled once."""
-    with built(tmp_path_factory.mktemp("workloads")) as image:
+    """The id of the image of the workloads, made once a session."""
+    with workload_image(tmp_path_factory.mktemp("workloads")) as image:
         yield image

@@ -1,4 +1,4 @@
-"""Which cgroups are taken for the container's when they are made: by the names that engines give them."""
+"""Which new cgroups the probes take for the container's: by the names that engines give to them."""
 
 import contextlib
 import secrets
@@ -17,8 +17,8 @@ ID = secrets.token_hex(32)
 
 
 OTHER = secrets.token_hex(32)
-TAKEN = (ID, f"docker-{ID}.scope", f"libpod-{ID}", f"libpod-{ID}.scope", f"cri-containerd-{ID}.scope")
-PASSED_OVER = (
+WATCHED_NAMES = (ID, f"docker-{ID}.scope", f"libpod-{ID}", f"libpod-{ID}.scope", f"cri-containerd-{ID}.scope")
+IGNORED_NAMES = (
     f"libpod-conmon-{ID}.scope",
     f"crio-conmon-{ID}.scope",
     f"docker-{OTHER}.scope",
@@ -29,7 +29,7 @@ PASSED_OVER = (
 
 @contextlib.contextmanager
 def made(names: Iterable[str]) -> Iterator[dict[int, str]]:
-    """Cgroups of these names below one of our own: their names by their ids."""
+    """Make cgroups of these names below a new one, and remove them at the end: cgroup id -> name."""
     above = attach.cgroup_mount() / f"slimtrace-test-names-{secrets.token_hex(4)}"
     above.mkdir()
     found = {}
@@ -48,13 +48,13 @@ def test_the_containers_cgroup_is_told_from_its_monitors() -> None:
     armed: list[int] = []
 
     def take(raw: bytes) -> None:
-        record = wire.decode(raw, syscalls.uses())
+        record = wire.decode(raw, syscalls.names_and_uses())
         if isinstance(record, wire.CgroupArmed):
             armed.append(record.id)
 
     with Probes(take) as probes:
         probes.arm(ID)
         probes.start()
-        with made((*TAKEN, *PASSED_OVER)) as names:
+        with made((*WATCHED_NAMES, *IGNORED_NAMES)) as names:
             probes.drain()
-    assert [names[number] for number in armed] == list(TAKEN)
+    assert [names[number] for number in armed] == list(WATCHED_NAMES)

@@ -1,6 +1,6 @@
-"""The copy is exact: random images of several layers, of which all or some is kept, and odd things one by one.
+"""Copies are exact: random images of several layers, copied whole or in part, and special files one by one.
 
-What a copy holds is read by other means than slimtrace's own (see copies.py).
+The files of a copy are read without slimtrace's own code (see image_trees.py).
 """
 
 import json
@@ -14,10 +14,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from copies import DEFAULT, GRANTS, Grower, acl, differences, load, mounted, pack, subset, walk
+from image_trees import (
+    ACL_DEFAULT,
+    ACL_ENTRIES,
+    LayerGenerator,
+    acl,
+    differences,
+    load,
+    mounted,
+    pack,
+    subset,
+    walk,
+)
 
 from slimtrace import pipeline, store
-from slimtrace.assemble.archive import archive, image_id
+from slimtrace.assemble.archive import image_id, stream
 from slimtrace.assemble.layer import Layer, write_layer
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
@@ -32,8 +43,8 @@ from slimtrace.reason.image.image_config import image_config
 
 pytestmark = pytest.mark.requires("docker", "root")
 FAT, SLIM = "slimtrace-copy-test/fat:1", "slimtrace-copy-test/slim:1"
-# Always the same, and one that nobody has tried: its number is in the test's name.
-# The workers of one session agree on it.
+# Three fixed seeds and one random seed, which is part of the test's name. The xdist workers of one session
+# derive the same one.
 SESSION = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(random.SystemRandom().random()))
 SEEDS = (1, 2, 3, random.Random(SESSION).randrange(1 << 32))
 
@@ -46,15 +57,15 @@ def engine() -> Iterator[Engine]:
             connected.remove_image(tag)
 
 
-def grow(seed: int, work: Path) -> None:
-    """A random image of a random number of layers."""
-    grower = Grower(seed)
-    layers = [grower.layer(work / f"layer{number}") for number in range(random.Random(seed).randint(1, 5))]
+def load_random_image(seed: int, work: Path) -> None:
+    """Load a random image of a random number of layers as FAT."""
+    generator = LayerGenerator(seed)
+    layers = [generator.layer(work / f"layer{number}") for number in range(random.Random(seed).randint(1, 5))]
     load(FAT, layers)
 
 
 def copy(engine: Engine, wanted: set[bytes] | None, work: Path) -> Layer:
-    """What is wanted of the image, by default all, as another image."""
+    """Copy the paths `wanted` of the image FAT, by default all, as the image SLIM."""
     image = engine.image(FAT)
     work.mkdir()
     with Rootfs(image, engine, work) as files:
@@ -62,13 +73,13 @@ def copy(engine: Engine, wanted: set[bytes] | None, work: Path) -> Layer:
         kept = tree.entries if wanted is None else map(paths.decode, wanted)
         layer = write_layer(files, tree, kept, work / "layer.tar")
     config = image_config(image, (layer.diff_id,))
-    assert engine.load(archive(work / "layer.tar", layer, config, [SLIM])) == image_id(config)
+    assert engine.load(stream(work / "layer.tar", layer, config, [SLIM])) == image_id(config)
     return layer
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_copy_holds_what_was_kept_and_nothing_else(engine: Engine, tmp_path: Path, seed: int) -> None:
-    grow(seed, tmp_path)
+    load_random_image(seed, tmp_path)
     with mounted(FAT, tmp_path / "fat") as root:
         source = walk(root)
     layer = copy(engine, None, tmp_path / "all")
@@ -82,7 +93,7 @@ def test_a_copy_holds_what_was_kept_and_nothing_else(engine: Engine, tmp_path: P
 
 
 def test_what_a_layer_cannot_hold_is_told(engine: Engine, tmp_path: Path) -> None:
-    """Odd things that copy, beside those that cannot; of the latter nothing goes wrong in silence."""
+    """Special files that can be copied, and some that cannot: for each of the latter there is a doubt."""
     root = tmp_path / "source"
     make_odd(root)
     source = walk(root)
@@ -101,6 +112,7 @@ def test_what_a_layer_cannot_hold_is_told(engine: Engine, tmp_path: Path) -> Non
 
 
 def make_odd(root: Path) -> None:
+    """A tree of files that a layer cannot hold, or can barely hold."""
     root.mkdir()
     for name, when in (("early", -1), ("late", 10**19), ("in-2262", 9_223_372_036 * 10**9)):
         (root / name).touch()
@@ -121,14 +133,14 @@ def make_odd(root: Path) -> None:
     os.mknod(root / "white", stat.S_IFCHR, 0)
     os.mknod(root / "sock", stat.S_IFSOCK)
     (root / "heir").mkdir()
-    os.setxattr(root / "heir", DEFAULT, acl(*GRANTS))
+    os.setxattr(root / "heir", ACL_DEFAULT, acl(*ACL_ENTRIES))
     for name in ("file", "fifo", "dir"):
         {"file": Path.touch, "fifo": os.mkfifo, "dir": Path.mkdir}[name](root / "heir" / name)
         for key in os.listxattr(root / "heir" / name):
             os.removexattr(root / "heir" / name, key)
     (root / "heir/link").symlink_to("file")
     here = os.open(root, os.O_RDONLY)
-    # 3966 bytes: Docker puts some hundred of its own in front, and has PATH_MAX for both.
+    # 3966 bytes: with the path of Docker's directory in front, some hundred bytes, PATH_MAX is nearly reached.
     for _ in range(15):
         os.mkdir(b"d" * 250, dir_fd=here)
         below = os.open(b"d" * 250, os.O_RDONLY, dir_fd=here)
@@ -139,12 +151,12 @@ def make_odd(root: Path) -> None:
 
 
 def copied(engine: Engine, root: Path, work: Path) -> Layer:
-    """All of a directory as an image."""
+    """Load all of the directory `root` as the image SLIM."""
     with Rootfs.at(root) as files:
         tree = files.scan()
         layer = write_layer(files, tree, tree.entries, work / "layer.tar")
     engine.load(
-        archive(
+        stream(
             work / "layer.tar",
             layer,
             image_config(Image("", "", config={"Cmd": ["/x"]}), (layer.diff_id,)),
@@ -165,14 +177,14 @@ def test_a_whiteout_that_hides_nothing_is_passed_over(engine: Engine, tmp_path: 
 def test_a_file_of_many_holes_is_refused_by_name_before_anything_is_written(
     engine: Engine, tmp_path: Path
 ) -> None:
-    """A terabyte of zeros takes no room in the source and would take all of it in the image."""
+    """A sparse file of a terabyte takes no room in the source, and would take a terabyte in the image."""
     root, place = tmp_path / "source", Workplace()
     root.mkdir()
     (root / "lastlog").touch()
     os.truncate(root / "lastlog", 1 << 40)
     load(FAT, [pack(root / "nothing")])
     with Rootfs.at(root) as files, place:
-        bench = pipeline.Bench(engine, engine.image(FAT), place, files, files.scan())
+        bench = pipeline.OpenedImage(engine, engine.image(FAT), place, files, files.scan())
         selection = Selection({"/lastlog": (Reason(Why.OPENED),)})
         with pytest.raises(SlimtraceError, match=r"MiB are needed") as caught:
             pipeline.assemble(pipeline.Request(FAT), bench, files, selection, SLIM)
@@ -182,7 +194,7 @@ def test_a_file_of_many_holes_is_refused_by_name_before_anything_is_written(
     assert engine.image_id(SLIM) is None
 
 
-SURROUNDINGS = (
+ENVIRONMENTS = (
     {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"},
     {
         "PYTHONHASHSEED": "1",
@@ -195,8 +207,8 @@ SURROUNDINGS = (
 )
 
 
-def test_a_capture_and_its_image_give_the_same_bytes_whoever_asks(engine: Engine, tmp_path: Path) -> None:
-    grow(4, tmp_path)
+def test_a_capture_and_its_image_give_the_same_bytes_in_any_environment(engine: Engine, tmp_path: Path) -> None:
+    load_random_image(4, tmp_path)
     image = engine.image(FAT)
     with Rootfs(image, engine, tmp_path) as files:
         tree = files.scan()
@@ -204,8 +216,8 @@ def test_a_capture_and_its_image_give_the_same_bytes_whoever_asks(engine: Engine
     uses = tuple(FileUse(Use.READ, path, resolved=path, program="/a", pid=1) for path in used)
     store.save(Capture(image, tree, Trace(uses), Answers()), tmp_path / "capture")
     found = []
-    out = tmp_path / "artifacts"  # the same for all: docker-run.txt says where the profiles lie
-    for surroundings in SURROUNDINGS:
+    out = tmp_path / "artifacts"  # one folder for all runs: docker-run.txt has the paths of the profiles
+    for environment in ENVIRONMENTS:
         words = [
             "build",
             "--from",
@@ -219,7 +231,7 @@ def test_a_capture_and_its_image_give_the_same_bytes_whoever_asks(engine: Engine
         ]
         done = subprocess.run(
             [sys.executable, "-m", "slimtrace", *words],
-            env={**os.environ, **surroundings},
+            env={**os.environ, **environment},
             capture_output=True,
             check=False,
         )

@@ -1,4 +1,4 @@
-"""The doctor on the machine that runs the tests: each answer is checked against something else known of it."""
+"""The doctor on the machine that runs the tests: each answer is checked against another source."""
 
 import gzip
 import os
@@ -29,7 +29,7 @@ def kernel_config() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where its temporary files lie."""
+    """The folder for the doctor's temporary files."""
     return tmp_path_factory.mktemp("doctor")
 
 

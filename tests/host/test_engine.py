@@ -1,4 +1,4 @@
-"""The engine, as it is: real Docker, images made on the spot."""
+"""slimtrace.engine on the real Docker daemon, with images that are made here."""
 
 import os
 import re
@@ -8,10 +8,13 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from observe.image.saved_images import image as saved_image
+from observe.image.saved_images import layer
 
 from slimtrace import owner
 from slimtrace.engine import LABEL, Engine, Launch
@@ -23,7 +26,7 @@ TAG = "slimtrace-engine-test:1"
 
 
 def needed_by(*commands: str) -> set[str]:
-    """This machine's programs, with their libraries, under the paths they are looked for."""
+    """Paths of this machine's programs and their libraries, as the image's shell and loader look for them."""
     found = set()
     for command in commands:
         path = shutil.which(command)
@@ -40,7 +43,7 @@ def build(name: str, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A shell in an otherwise empty image."""
+    """An image of a shell and three programs, and nothing else."""
     lines = [
         "FROM scratch", "ADD files.tar /", "ENV A=b", "STOPSIGNAL SIGUSR1", "VOLUME /data", "EXPOSE 80",
         'CMD ["sleep", "60"]',
@@ -79,7 +82,7 @@ def test_an_image_is_described(engine: Engine, tag: str) -> None:
 
 
 def test_a_layer_without_bytes_is_told_from_no_layer() -> None:
-    """BuildKit makes a layer of an instruction that changes nothing; the API tells neither from the other."""
+    """BuildKit makes a layer of an instruction that changes nothing; the API shows size 0 for both."""
     lines = [
         {"CreatedBy": text}
         for text in ("CMD x", "RUN /bin/sh -c true # buildkit", "/bin/sh -c #(nop)  ENV A=b")
@@ -129,7 +132,7 @@ def test_a_container_lives_and_dies(engine: Engine, tag: str) -> None:
     engine.stop(container)  # by the image's STOPSIGNAL
     assert engine.wait(container, 5) == 7
     assert engine.logs(container) == "started\n"
-    engine.kill(container)  # too late, and no error
+    engine.kill(container)  # the container has ended: no error
     engine.remove(container)
     engine.remove(container)
 
@@ -197,9 +200,9 @@ def test_anonymous_volumes_go_with_the_container(engine: Engine, tag: str) -> No
     assert not volumes & set(subprocess.check_output(["docker", "volume", "ls", "-q"], text=True).split())
 
 
-def of(whom: str) -> set[str]:
-    """The containers of the process with that identity."""
-    label = f"label={LABEL}={whom}"
+def containers_of(process: str) -> set[str]:
+    """The containers of the process that has this identity (slimtrace.owner)."""
+    label = f"label={LABEL}={process}"
     return set(
         subprocess.check_output(["docker", "ps", "-aq", "--no-trunc", "--filter", label], text=True).split()
     )
@@ -211,11 +214,11 @@ def test_leaving_removes_what_was_created_also_on_an_error(tag: str) -> None:
         made = engine.create(tag)
         engine.start(made)
         raise KeyError
-    assert made not in of(owner.current())
+    assert made not in containers_of(owner.current())
 
 
 def test_an_image_that_was_only_tried_goes_with_the_container_that_a_signal_left(tmp_path: Path) -> None:
-    """As create() loses a container's id to a signal: the Engine's end alone knows of it."""
+    """A signal during create() loses the container's id: only the end of the Engine finds the container."""
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
     with Engine.connect() as engine:
@@ -253,7 +256,7 @@ def test_an_interrupt_at_any_time_leaves_no_container(tag: str, name: str, after
     time.sleep(after)
     child.send_signal(signal.Signals[name])
     child.wait(30)
-    assert of(whose) == set()
+    assert containers_of(whose) == set()
 
 
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(engine: Engine, tag: str) -> None:
@@ -265,11 +268,11 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(en
     assert container not in engine.leftovers()
     child.kill()
     child.wait()
-    # a run of another test's may have swept it already
-    assert container in engine.leftovers() or not of(whose)
+    # a test that runs at the same time may have swept it already
+    assert container in engine.leftovers() or not containers_of(whose)
     engine.sweep()
-    assert of(whose) == set()
-    assert own in of(owner.current())
+    assert containers_of(whose) == set()
+    assert own in containers_of(owner.current())
 
 
 @pytest.mark.parametrize(
@@ -289,6 +292,62 @@ def test_an_archive_that_is_none(engine: Engine, data: bytes) -> None:
     with pytest.raises(SlimtraceError) as caught:
         engine.load([data])
     assert caught.value.exit_code is Exit.ENGINE
+
+
+@pytest.fixture
+def archive_named(engine: Engine) -> Iterator[Callable[[str], Callable[[], list[bytes]]]]:
+    """archive_named(tag) is an archive of one small image under that tag; the tag is removed at the end."""
+    names: list[str] = []
+
+    def archive(name: str) -> Callable[[], list[bytes]]:
+        names.append(name)
+        return lambda: [saved_image(layer("loaded = once more"), tag=name)]
+
+    yield archive
+    for name in names:
+        engine.remove_image(name)
+
+
+def test_an_image_that_is_removed_at_once_is_loaded_again(
+    engine: Engine, archive_named: Callable[..., Callable[[], list[bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, removed = "slimtrace-engine-test:again", []
+    image_id = Engine.image_id
+
+    def too_late(self: Engine, reference: str) -> str | None:
+        if len(removed) < times:
+            removed.append(reference)
+            subprocess.run(["docker", "rmi", "--force", reference], capture_output=True, check=True)
+        return image_id(self, reference)
+
+    monkeypatch.setattr(Engine, "image_id", too_late)
+    archive, times = archive_named(name), 2
+    assert engine.load_as(name, archive).tags == (name,)
+    assert len(removed) == times
+    removed, times = [], 1000
+    with pytest.raises(SlimtraceError, match="removed as soon as it is there") as caught:
+        engine.load_as(name, archive)
+    assert caught.value.exit_code is Exit.ENGINE
+    times = 0
+
+
+def test_two_that_load_and_remove_one_image_do_not_disturb_each_other(
+    archive_named: Callable[..., Callable[[], list[bytes]]],
+) -> None:
+    """As two builds of one image do: with its last name the engine removes the image, also while another
+    process loads it."""
+
+    def load_and_remove(name: str) -> int:
+        archive = archive_named(name)
+        with Engine.connect() as own:
+            for turn in range(13):
+                assert own.load_as(name, archive).id, turn
+                own.remove_image(name)
+        return turn
+
+    with ThreadPoolExecutor() as pool:
+        names = [f"slimtrace-engine-test:racing-{each}" for each in "ab"]
+        assert list(pool.map(load_and_remove, names)) == [12, 12]
 
 
 def test_tagging_and_removing(engine: Engine, tag: str) -> None:

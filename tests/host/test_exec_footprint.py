@@ -1,4 +1,5 @@
-"""What the runtime calls when something is exec'd into a container, by exec'ing nothing."""
+"""The exec footprint: the system calls that the runtime makes to exec a program into a container, measured by
+an exec of an empty program."""
 
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from slimtrace.reason.confine.seccomp.margin import MARGIN, was_measured
 docker = pytest.mark.requires("bpf", "docker", "cc")
 
 
-def napping(engine: Engine, tag: str, launch: Launch, *command: str) -> Seen:
-    """A container into which `command` is exec'd, or by measure_exec nothing."""
+def trace_exec(engine: Engine, tag: str, launch: Launch, *command: str) -> Seen:
+    """Trace a container into which `command` is exec'd, or, without one, measure_exec's empty program."""
     with watching(engine, tag, ["/bin/nap"], launch) as (container, seen):
         until(lambda: "asleep" in engine.logs(container))
         if command:
@@ -25,8 +26,8 @@ def napping(engine: Engine, tag: str, launch: Launch, *command: str) -> Seen:
     return seen
 
 
-def behind_the_filter(seen: Seen, origin: Origin = Origin.EXEC) -> set[str]:
-    return set(seen.made(Phase.FILTERED, origin).calls) - MARGIN.keys()
+def filtered_calls(seen: Seen, origin: Origin = Origin.EXEC) -> set[str]:
+    return set(seen.calls_in(Phase.FILTERED, origin).calls) - MARGIN.keys()
 
 
 @docker
@@ -36,12 +37,12 @@ def test_it_shows_what_an_exec_of_a_program_shows(
     engine: Engine, tag: str, options: tuple[str, ...], user: str
 ) -> None:
     launch = Launch(user=user, security_opt=options)
-    nothing, program = napping(engine, tag, launch), napping(engine, tag, launch, "/bin/leaf")
-    assert behind_the_filter(nothing) == behind_the_filter(program)
-    assert was_measured(frozenset(behind_the_filter(nothing))) is (not options)
-    assert "execve" in nothing.made(Phase.FILTERED, Origin.EXEC).calls
-    # nothing of the image ran
-    assert not nothing.made(Phase.APP, Origin.EXEC).calls
+    nothing, program = trace_exec(engine, tag, launch), trace_exec(engine, tag, launch, "/bin/leaf")
+    assert filtered_calls(nothing) == filtered_calls(program)
+    assert was_measured(frozenset(filtered_calls(nothing))) is (not options)
+    assert "execve" in nothing.calls_in(Phase.FILTERED, Origin.EXEC).calls
+    # no program of the image ran
+    assert not nothing.calls_in(Phase.APP, Origin.EXEC).calls
     assert [run.asked for run in nothing.execs] == ["/bin/nap"]
     assert not [use for use in nothing.uses if use.origin is Origin.EXEC]
 

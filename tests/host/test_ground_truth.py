@@ -1,7 +1,7 @@
-"""Real programs under strace and under our probes, at the same time: nothing that strace saw is missing.
+"""Real programs under strace and the probes at the same time: nothing that strace shows is missing.
 
-strace runs inside the container, from a folder of its own with the libraries that it needs, so that the
-program's environment stays as it is.
+strace runs inside the container, from a folder of its own with the libraries that it needs, so that the traced
+program's environment is unchanged.
 """
 
 import errno
@@ -35,7 +35,7 @@ ln -s copy /tmp/link && mv /tmp/link /tmp/moved && rm /tmp/moved /tmp/copy
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """strace, its libraries and their loader."""
+    """A folder with strace, its libraries and the dynamic linker (`loader`)."""
     folder = tmp_path_factory.mktemp("strace")
     program = shutil.which("strace")
     assert program
@@ -48,7 +48,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One path in one call. `base` is None where strace does not tell the working directory."""
+    """One path in one system call. `base` is None where strace does not show the working directory."""
 
     call: str
     asked: str
@@ -92,14 +92,14 @@ def test_nothing_that_strace_saw_is_missing(
         for line in file.read_text().splitlines()
         for lookup in lookups(line)
     }
-    ours = known(seen)
+    ours = recorded_lookups(seen)
     assert len(wanted) >= at_least
     assert sorted(map(str, wanted - ours)) == []
     assert (seen.lost, seen.unreadable) == (0, 0)
 
 
-def known(seen: Seen) -> set[Lookup]:
-    """Our record, each fact also in the form in which strace leaves out the working directory."""
+def recorded_lookups(seen: Seen) -> set[Lookup]:
+    """What the probes reported; each fact also with `base` None, as strace shows calls without a directory."""
     found = [(use.call, use.asked, use.base, use.resolved, use.error) for use in seen.uses]
     found += [("execve", run.asked, run.base, "", 0) for run in seen.execs]
     resolves = {name for name, shape in SHAPES.items() if shape.opens or shape.act is Act.DESCRIPTOR}
@@ -111,37 +111,37 @@ def known(seen: Seen) -> set[Lookup]:
 
 
 def lookups(line: str) -> Iterator[Lookup]:
-    """What one line of strace's says, as `openat(AT_FDCWD</>, "\\x61", O_RDONLY) = 3</\\x61>`."""
+    """The lookups of one line of strace's output, as `openat(AT_FDCWD</>, "\\x61", O_RDONLY) = 3</\\x61>`."""
     found = re.fullmatch(r"(\w+)\((.*)\) += (-?\d\w*|\?)(?:<(.*)>)?(?: (E\w+) .*)?", line)
     if not found or found[1] not in SHAPES:
         return
-    call, arguments = found[1], split(found[2])
+    call, arguments = found[1], split_arguments(found[2])
     shape = SHAPES[call]
     if shape.act is Act.DESCRIPTOR:
-        yield from _descriptor(call, split(found[2]), found[3])
+        yield from _descriptor(call, split_arguments(found[2]), found[3])
         return
     error = getattr(errno, found[5] or "", 0) if found[5] != "ERESTARTSYS" else errno.EINTR
-    resolved = plain(found[4] or "").removesuffix(" (deleted)") if shape.opens else ""
+    resolved = unescape(found[4] or "").removesuffix(" (deleted)") if shape.opens else ""
     for path, dirfd in ((shape.path, shape.dirfd), shape.second):
         if path == NONE or not arguments[path].startswith('"') or arguments[path] == '""':
             continue
-        asked = plain(arguments[path].strip('"'))
+        asked = unescape(arguments[path].strip('"'))
         directory = re.fullmatch(r"[^<]+<(.*)>", arguments[dirfd]) if dirfd != NONE else None
-        base = "" if asked.startswith("/") else plain(directory[1]) if directory else None
+        base = "" if asked.startswith("/") else unescape(directory[1]) if directory else None
         yield Lookup(call, asked, base, resolved, error)
 
 
 def _descriptor(call: str, arguments: list[str], result: str) -> Iterator[Lookup]:
-    """What a call reached by a descriptor alone, if it reached something."""
+    """The file that a call used by a descriptor alone; none where the call failed or used no file."""
     shape = SHAPES[call]
     file = re.fullmatch(r"\d+<(.*)>", arguments[shape.dirfd])
     ended = shape.use is Use.LIST and result == "0"
     if file and not result.startswith("-") and not ended and (call != "mmap" or "PROT_EXEC" in arguments[2]):
-        yield Lookup(call, "", "", plain(file[1]), 0)
+        yield Lookup(call, "", "", unescape(file[1]), 0)
 
 
-def split(text: str) -> list[str]:
-    """The arguments of a call: at commas outside of brackets. Strings are all escapes."""
+def split_arguments(text: str) -> list[str]:
+    """The arguments of a call, split at commas outside of brackets. Strings are all \\x escapes (-xx)."""
     parts, depth = [""], 0
     for char in text:
         depth += (char in "[{<(") - (char in "]}>)")
@@ -152,8 +152,8 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def plain(escaped: str) -> str:
-    """Every byte was written as an escape."""
+def unescape(escaped: str) -> str:
+    """The path that strace -xx wrote with an \\x escape for every byte."""
     return decode(re.sub(rb"\\x(..)", lambda found: bytes.fromhex(found[1].decode()), escaped.encode()))
 
 

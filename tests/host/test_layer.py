@@ -1,4 +1,4 @@
-"""A layer holds what was kept, exactly, and Docker reads it as it was written."""
+"""A layer holds exactly the kept files, and Docker unpacks them unchanged."""
 
 import io
 import json
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slimtrace.assemble.archive import archive, image_id, write_archive
+from slimtrace.assemble.archive import image_id, stream, write_archive
 from slimtrace.assemble.layer import Layer, write_layer
 from slimtrace.engine import Engine
 from slimtrace.errors import Exit, SlimtraceError
@@ -34,7 +34,7 @@ def config_of(layer: Layer) -> dict[str, object]:
 
 
 def described(root: Path) -> dict[str, tuple[object, ...]]:
-    """Everything a layer must carry, by path: metadata, xattrs, content, and which names are one file."""
+    """Everything that a layer must carry, by path: metadata, xattrs, content, hardlinked names."""
     with Rootfs.at(root) as files:
         return described_by(files)
 
@@ -54,12 +54,12 @@ def described_by(files: Rootfs) -> dict[str, tuple[object, ...]]:
 
 
 def below_root(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
-    """Docker passes the root's own entry over (moby pkg/archive Unpack); podman does not."""
+    """All entries but the root directory: Docker ignores it (moby pkg/archive Unpack), podman does not."""
     return {path: facts for path, facts in found.items() if path != "/"}
 
 
 def make_everything(root: Path) -> None:
-    """One of each thing that a tree can hold and that other tools have lost."""
+    """Make one entry of each kind, and attributes that other tools have lost."""
     root.chmod(0o751)
     (root / "empty").mkdir(mode=0o700)
     (root / "sticky").mkdir()
@@ -99,12 +99,12 @@ def engine() -> Iterator[Engine]:
 
 
 def load(engine: Engine, source: Path, work: Path) -> Image:
-    """All of `source` as a layer, loaded into Docker."""
+    """Load all of `source` into Docker as an image of one layer."""
     with Rootfs.at(source) as files:
         tree = files.scan()
         layer = write_layer(files, tree, tree.entries, work / "layer.tar")
     config = config_of(layer)
-    found = engine.load(archive(work / "layer.tar", layer, config, [TAG]))
+    found = engine.load(stream(work / "layer.tar", layer, config, [TAG]))
     assert found == image_id(config)
     return engine.image(TAG)
 
@@ -145,7 +145,7 @@ TREES = st.lists(
 def make(
     root: Path, found: list[tuple[list[bytes], tuple[str, bytes], int, int, int, dict[str, bytes]]]
 ) -> None:
-    """A random tree; what cannot be made (a name twice, a file as a directory) is left out."""
+    """Make a random tree; an entry that cannot be made (a name twice, a file as a directory) is left out."""
     last = None
     for names, (kind, data), mode, owner, when, xattrs in found:
         path = root.joinpath(*map(os.fsdecode, names))
@@ -251,7 +251,7 @@ def test_a_path_that_the_image_has_not(tmp_path: Path) -> None:
 
 
 class Zeros(io.RawIOBase):
-    """A file of zeros without an end."""
+    """An endless file of zeros."""
 
     def readable(self) -> bool:
         return True
@@ -285,7 +285,7 @@ def test_a_file_that_shrank_meanwhile(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [8 << 30, (8 << 30) - 1, 1 << 40])
 def test_sizes_beyond_what_ustar_can_say(tmp_path: Path, size: int) -> None:
-    """The size stands in a PAX record; the content is left out here by running out of room at once."""
+    """The size is in a PAX record. RLIMIT_FSIZE ends the writing early, so that the content is not written."""
     written = tmp_path / "layer.tar"
     child = os.fork()
     if not child:

@@ -1,4 +1,4 @@
-"""`slimtrace record --cgroup`: containers that runc and crun start by themselves, without an engine."""
+"""`slimtrace record --cgroup`: containers that runc and crun start without an engine."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from workloads.harness import packed
+from workloads.harness import pack_image
 
 from slimtrace.facts.events import Origin, Phase, Use
 from slimtrace.observe.container import attach
@@ -30,10 +30,10 @@ SECCOMP = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workloads' root file system."""
+    """A root file system with the workloads."""
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "rootfs").mkdir()
-    subprocess.run(["tar", "-xf", packed(folder), "-C", folder / "rootfs"], check=True)
+    subprocess.run(["tar", "-xf", pack_image(folder), "-C", folder / "rootfs"], check=True)
     return folder / "rootfs"
 
 
@@ -49,13 +49,15 @@ def cgroup(request: pytest.FixtureRequest) -> Iterator[Path]:
     assert not folder.exists()
 
 
-def asked(runtime: str, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The runtime, called so."""
+def call_runtime(runtime: str, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call the runtime with these words."""
     command = [runtime, "--root", str(root.parent / "state"), *words]
-    if attach.cgroup_mount() != Path("/sys/fs/cgroup"):  # hybrid: the engine lives where cgroup2 is alone
+    if attach.cgroup_mount() != Path(
+        "/sys/fs/cgroup"
+    ):  # hybrid hierarchy: only the engine's mount namespace has cgroup2 at /sys/fs/cgroup
         engine = Path("/var/run/docker.pid").read_text().strip()
         command = ["nsenter", "--target", engine, "--mount", *command]
-    # in files: who reads a pipe would wait for a container that goes on
+    # A file, not a pipe: a detached container would keep the pipe open.
     with (root.parent / "said").open("w+") as said:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=SECONDS, check=False
@@ -64,10 +66,10 @@ def asked(runtime: str, root: Path, *words: str) -> subprocess.CompletedProcess[
         return subprocess.CompletedProcess(command, done.returncode, stderr=said.read())
 
 
-def started(
+def run_container(
     runtime: str, root: Path, cgroup: Path, *args: str, options: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """A container of `args` from its start to its end, in a cgroup that the runtime makes below `cgroup`."""
+    """`runtime run` of a container with the command `args`, in a new cgroup below `cgroup`."""
     mounts = [{"destination": "/proc", "type": "proc", "source": "proc"}]
     mounts += [{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}]
     config = {
@@ -82,13 +84,14 @@ def started(
         },
     }
     (root.parent / "config.json").write_text(json.dumps(config))
-    return asked(runtime, root, "run", *options, "--bundle", str(root.parent), cgroup.name)
+    return call_runtime(runtime, root, "run", *options, "--bundle", str(root.parent), cgroup.name)
 
 
-def watched(cgroup: Path, run: Callable[[], None]) -> Outcome:
-    """What a recording of the cgroup says that began before `run` started a container there, and saw it end."""
+def record_cgroup(cgroup: Path, run: Callable[[], None]) -> Outcome:
+    """The outcome of a recording of the cgroup: it is attached before `run` starts a container there, and lasts
+    until the container has ended."""
     recorder, ready, outcomes = Recorder(), threading.Event(), []
-    target = attach.of_path(str(cgroup))
+    target = attach.target_at_path(str(cgroup))
 
     def watch() -> None:
         outcomes.append(recorder.watch(target, Until("exit"), threading.Event(), lambda _: ready.set()))
@@ -110,10 +113,10 @@ def test_a_container_is_seen_from_its_start(runtime: str, root: Path, cgroup: Pa
     assert shutil.which(runtime)
 
     def run() -> None:
-        ended = started(runtime, root, cgroup, "/bin/repeats")
+        ended = run_container(runtime, root, cgroup, "/bin/repeats")
         assert ended.returncode == 0, ended.stderr
 
-    trace = watched(cgroup, run).trace
+    trace = record_cgroup(cgroup, run).trace
     assert [(run.asked, run.origin) for run in trace.execs] == [("/bin/repeats", Origin.CONTAINER)]
     assert {(use.use, use.asked, use.resolved) for use in trace.uses if not use.asked.startswith("/proc")} == {
         (Use.READ, "/tree/plain", "/tree/plain"),
@@ -134,19 +137,20 @@ def test_a_container_is_seen_from_its_start(runtime: str, root: Path, cgroup: Pa
 def test_an_empty_program_shows_what_an_exec_calls_behind_the_filter(
     runtime: str, root: Path, cgroup: Path
 ) -> None:
-    """As observe/container/exec_footprint.py has it executed: the same as for a program that runs."""
+    """The exec of an empty program, as observe/container/exec_footprint.py makes it, and that of a real program
+    cause the same system calls behind the filter."""
     (root / "mark").touch(mode=0o755)
     found = []
     for program, codes in (("/mark", (1, 126, 255)), ("/bin/leaf", (5,))):
 
         def run(program: str = program, codes: tuple[int, ...] = codes) -> None:
-            ended = started(runtime, root, cgroup, "/bin/nap", options=("--detach",))
+            ended = run_container(runtime, root, cgroup, "/bin/nap", options=("--detach",))
             assert ended.returncode == 0, ended.stderr
-            done = asked(runtime, root, "exec", cgroup.name, program)
-            asked(runtime, root, "delete", "--force", cgroup.name)
+            done = call_runtime(runtime, root, "exec", cgroup.name, program)
+            call_runtime(runtime, root, "delete", "--force", cgroup.name)
             assert done.returncode in codes, done.stderr
 
-        trace = watched(cgroup, run).trace
+        trace = record_cgroup(cgroup, run).trace
         calls = {(group.phase, group.origin): set(group.calls) for group in trace.calls if not group.abi}
         assert bool(calls[Phase.APP, Origin.EXEC]) is (program == "/bin/leaf")
         assert "capset" in calls[Phase.FILTERED, Origin.EXEC]

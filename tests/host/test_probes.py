@@ -1,4 +1,4 @@
-"""The kernel side, held against little programs whose every step is known (tests/workloads)."""
+"""The BPF programs, checked with small programs whose every system call is known (tests/workloads)."""
 
 import mmap
 import os
@@ -19,7 +19,9 @@ from slimtrace.observe.kernel.probes import Probes
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
 
-STARTUP = FileUse(Use.LINK, "/proc/self/exe", call="readlink")  # every static program of glibc's begins so
+STARTUP = FileUse(
+    Use.LINK, "/proc/self/exe", call="readlink"
+)  # each static glibc program makes this call first
 EPERM, ENOENT, EINTR, EBADF, EACCES, EEXIST, ENOTDIR, EINVAL, ENAMETOOLONG, ELOOP, ENODATA, ECONNREFUSED = (
     1, 2, 4, 9, 13, 17, 20, 22, 36, 40, 61, 111,
 )  # fmt: skip
@@ -44,7 +46,7 @@ def entered(asked: str, base: str, resolved: str, call: str = "chdir") -> FileUs
 
 
 def reached(call: str, resolved: str, use: Use) -> FileUse:
-    """By a descriptor alone."""
+    """A file that was used by a descriptor alone."""
     return FileUse(use, "", "", resolved, call=call)
 
 
@@ -53,8 +55,9 @@ def named(use: Use, *rows: tuple[str, str, str]) -> list[FileUse]:
     return [FileUse(use, asked, base, call=call) for call, asked, base in rows]
 
 
-def told(seen: Seen, origin: Origin = Origin.CONTAINER) -> list[FileUse]:
-    """The file facts of one origin without what differs from run to run, and without the C library's own."""
+def file_uses(seen: Seen, origin: Origin = Origin.CONTAINER) -> list[FileUse]:
+    """The file uses of one origin, without the pids, which differ from run to run, and without the C library's
+    first call."""
     found = [
         replace(use, pid=0, origin=Origin.CONTAINER, program="") for use in seen.uses if use.origin is origin
     ]
@@ -86,7 +89,7 @@ OPENS = [
     entered("", "", "/tree/dir", "fchdir"),
     read("inner", "/tree/dir", "/tree/dir/inner"),
 ]
-REFUSED = [
+NO_PERMISSION = [
     failed("/tree/secret", "", EACCES),
     failed("/closed/file", "", EACCES),
     failed("/tree/plain", "", EACCES, "execve", Use.EXEC),
@@ -99,7 +102,7 @@ CHROOTS = [
     failed("absent", "/tree/dir", ENOENT, "chdir", Use.ENTER),
     entered("../../jail", "/tree/dir", "/jail", "chroot"),
     read("/file", "/jail", "/jail/file"),
-    # "inner" again from the directory outside the jail: the same text, directory and file, told above
+    # "inner" again from the directory outside the jail: text, directory and file are equal to a use above
     failed("/tree/plain", "/jail", ENOENT),
     entered("/sub", "/jail", "/jail/sub"),
     read("file", "/jail/sub", "/jail/sub/file"),
@@ -152,7 +155,7 @@ CHANGES = [
         ("futimesat", "three", "/tree"),
         ("utimensat", "six", "/desk"),
     ),
-    reached("utimensat", "/tree", Use.CHANGE),  # without a name: the descriptor's own file
+    reached("utimensat", "/tree", Use.CHANGE),  # without a path: the file of the descriptor
     *named(
         Use.CHANGE,
         ("setxattr", "six", "/desk"),
@@ -200,7 +203,7 @@ REPEATS = [  # 3,027 opens of one file, by 3 processes
     read("/tree/link/inner", "", "/tree/dir/inner"),
     read("/tree/far", "", "/tree/dir/inner"),
 ]
-STOPS = [
+INTERRUPTED = [
     *named(Use.CHANGE, ("mknodat", "/desk/fifo", "")),
     failed("/desk/fifo", "", EINTR),  # the kernel's own ERESTARTSYS never reaches a program
 ]
@@ -225,7 +228,7 @@ DESCRIPTORS = [
     reached("fchdir", "/tree", Use.ENTER),
     read("plain", "/tree", "/tree/plain"),
 ]
-REFUSALS = [  # answered by Docker's seccomp profile: asked for, never looked at
+DENIED_BY_SECCOMP = [  # refused by Docker's seccomp profile before the kernel looks at the path
     failed("/tree/dir", "", EPERM, "mount", Use.STAT),
     failed("/tree/plain", "", EPERM, "mount", Use.STAT),
     failed("/tree/dir", "", EPERM, "umount2", Use.STAT),
@@ -252,7 +255,7 @@ IN_32_BITS = [
         failed("/tree/plain", "", EEXIST, "symlink", Use.CHANGE),
     )
 ]
-RINGS = [  # what came of it is not told: /absent is not there
+IO_URING = [  # the results are not reported: /absent does not exist
     entered("/tree", "", "/tree"),
     read("/desk", "", "/desk"),
     *named(Use.READ, ("io_uring openat", "link/inner", "/tree")),
@@ -270,36 +273,36 @@ RINGS = [  # what came of it is not told: /absent is not there
         ("io_uring unlinkat", "twin", "/desk"),
     ),
 ]
-LOOKS_BY_HANDLE = ("DAC_READ_SEARCH", "SYS_ADMIN")  # what Docker's seccomp profile wants for file handles
+LOOKS_BY_HANDLE = ("DAC_READ_SEARCH", "SYS_ADMIN")  # Docker's seccomp profile requires these for file handles
 
 
 @pytest.mark.parametrize(
     ("program", "user", "expected"),
     [
         ("opens", "", OPENS),
-        ("refused", "1009:1013", REFUSED),
+        ("no_permission", "1009:1013", NO_PERMISSION),
         ("chroots", "", CHROOTS),
         ("names", "", NAMES),
         ("changes", "", CHANGES),
         ("looks", "", LOOKS),
         ("repeats", "", REPEATS),
-        ("stops", "", STOPS),
-        ("refusals", "", REFUSALS),
+        ("interrupted", "", INTERRUPTED),
+        ("denied_by_seccomp", "", DENIED_BY_SECCOMP),
         ("sockets", "", SOCKETS),
         ("compat", "", IN_32_BITS),
         ("leaf", "", []),
     ],
 )
 def test_files(engine: Engine, tag: str, program: str, user: str, expected: list[FileUse]) -> None:
-    """Everything that a program reached for, in its order, and nothing else: not the runtime's own files."""
+    """Every file use of a program, in order, and nothing else: no file of the runtime."""
     seen = trace(engine, tag, program, launch=Launch(user=user), code=5 if program == "leaf" else 0)
-    assert told(seen) == expected
+    assert file_uses(seen) == expected
     assert (seen.lost, seen.unreadable, seen.cgroups) == (0, 0, 1)
 
 
 def test_files_by_descriptor(engine: Engine, tag: str) -> None:
     seen = trace(engine, tag, "descriptors", launch=Launch(cap_add=LOOKS_BY_HANDLE))
-    assert told(seen) == DESCRIPTORS
+    assert file_uses(seen) == DESCRIPTORS
     assert (seen.lost, seen.unreadable) == (0, 0)
 
 
@@ -314,19 +317,19 @@ def test_deep_paths(engine: Engine, tag: str, count: int, width: int, from_root:
     there = [made("f", directory, f"{directory}/f")]
     from_above = [read(f"{directory}/f", "", f"{directory}/f")]
     both = named(Use.CHANGE, ("rename", "f", directory), ("rename", "g", directory))
-    found = [use for use in told(seen) if use.call in ("open", "rename")]
+    found = [use for use in file_uses(seen) if use.call in ("open", "rename")]
     if from_root:
         assert found == there + from_above + both
-    else:  # base and file together do not fit: no wrong path, but a cut one that says so
+    else:  # base and file together do not fit: the path is not wrong, but marked as truncated
         assert [(use.asked, use.base, use.truncated) for use in found[:1]] == [("f", directory, True)]
         assert found[1:] == both
     assert seen.lost == 0
 
 
 def test_more_names_than_the_kernel_follows(engine: Engine, tag: str) -> None:
-    """A path that is walked to the end of what tail calls allow is told as far as it went, not lost."""
+    """A path with more names than tail calls can walk is reported as truncated, not lost."""
     seen = trace(engine, tag, "deep", "3001", "1")
-    found = [use for use in told(seen) if use.call in ("open", "rename")]
+    found = [use for use in file_uses(seen) if use.call in ("open", "rename")]
     assert [(use.call, use.asked, use.truncated) for use in found] == [
         ("open", "f", True),
         ("rename", "f", True),
@@ -338,9 +341,11 @@ def test_more_names_than_the_kernel_follows(engine: Engine, tag: str) -> None:
 def test_what_is_not_the_images(engine: Engine, tag: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("59\n")
     seen = trace(engine, tag, "foreign", launch=Launch(binds=(f"{tmp_path}:/volume",)))
-    volume = next(use.filesystem for use in told(seen) if use.asked == "/volume/file")
-    assert volume  # of the host's, whatever that has
-    assert [(use.asked, use.resolved, use.filesystem) for use in told(seen) if "/fd/" not in use.asked] == [
+    volume = next(use.filesystem for use in file_uses(seen) if use.asked == "/volume/file")
+    assert volume  # the file system of the host's temporary folder
+    assert [
+        (use.asked, use.resolved, use.filesystem) for use in file_uses(seen) if "/fd/" not in use.asked
+    ] == [
         ("/dev/shm/made", "/dev/shm/made", "tmpfs"),
         ("/volume/file", "/volume/file", volume),
         ("/proc/self/status", "/proc/1/status", "proc"),
@@ -349,25 +354,25 @@ def test_what_is_not_the_images(engine: Engine, tag: str, tmp_path: Path) -> Non
         ("/desk/gone", "/desk/gone", ""),
         ("/desk/gone", "", ""),  # unlink
         ("/volume", "/volume", volume),
-        ("/file", "/volume/file", volume),  # a changed root does not make the volume the image's
+        ("/file", "/volume/file", volume),  # chroot into the volume does not make its files the image's
     ]
-    assert all(use.foreign == bool(use.filesystem) for use in told(seen))
-    gone = [use for use in told(seen) if use.asked.startswith("/proc/self/fd/")]
+    assert all(use.foreign == bool(use.filesystem) for use in file_uses(seen))
+    gone = [use for use in file_uses(seen) if use.asked.startswith("/proc/self/fd/")]
     assert [(use.resolved, use.foreign, use.deleted) for use in gone] == [("/desk/gone", False, True)]
-    assert [use for use in told(seen) if use.deleted] == gone
+    assert [use for use in file_uses(seen) if use.deleted] == gone
 
 
 def test_two_threads(engine: Engine, tag: str) -> None:
-    """No file of the one is taken for the other's."""
+    """The files of the two threads are not mixed up."""
     seen = trace(engine, tag, "threads")
     names = [f"{thread}-{turn}" for thread in "ab" for turn in range(499)]
     expected = {failed(f"/absent/{name}", "", ENOENT) for name in names}
     expected |= {made(f"/desk/{name}", "", f"/desk/{name}") for name in names}
-    found = told(seen)
+    found = file_uses(seen)
     assert (set(found), len(found)) == (expected, 4 * 499)
     assert len({use.pid for use in seen.uses}) == 1
     assert (len(seen.forks), len(seen.exits)) == (0, 1)  # a thread is no process
-    assert {"exit", "exit_group"} <= set(seen.made(Phase.APP).calls)  # neither comes back
+    assert {"exit", "exit_group"} <= set(seen.calls_in(Phase.APP).calls)  # neither call returns
 
 
 def test_forks(engine: Engine, tag: str) -> None:
@@ -394,15 +399,17 @@ def test_execs(engine: Engine, tag: str) -> None:
             ran("/bin/leaf"),
             ran("./leaf", "/bin"),
             ran("/tree/leaf"),
-            ran("/dev/fd/3"),  # execveat names a descriptor so (fs/exec.c, alloc_bprm)
+            ran("/dev/fd/3"),  # the name that execveat gives a descriptor (fs/exec.c, alloc_bprm)
             ran("/dev/fd/3/leaf"),
             ran("/tree/script", argv=("/bin/leaf", "-x", "/tree/script", *argv[1:])),
-            ran("/bin/leaf"),  # from a thread: its process is the program's
+            ran("/bin/leaf"),  # from a thread: the pid is the process's
         ]
     )
     assert [run.pid for run in rest] == [fork.child for fork in seen.forks]
     assert {ended.pid: ended.code for ended in seen.exits} == {run.pid: 5 << 8 for run in rest} | {first.pid: 0}
-    assert [use for use in told(seen) if use.error] == [failed("/bin/absent", "", ENOENT, "execve", Use.EXEC)]
+    assert [use for use in file_uses(seen) if use.error] == [
+        failed("/bin/absent", "", ENOENT, "execve", Use.EXEC)
+    ]
 
 
 def test_docker_exec_is_told_apart(engine: Engine, tag: str) -> None:
@@ -410,14 +417,14 @@ def test_docker_exec_is_told_apart(engine: Engine, tag: str) -> None:
         assert engine.exec(container, ["/bin/opens"]).exit_code == 0
         engine.kill(container, "SIGUSR1")
         until(lambda: "opened" in engine.logs(container))
-    assert told(seen, Origin.EXEC) == OPENS
-    assert told(seen) == [read("/tree/far", "", "/tree/dir/inner")]
+    assert file_uses(seen, Origin.EXEC) == OPENS
+    assert file_uses(seen) == [read("/tree/far", "", "/tree/dir/inner")]
     assert [(run.asked, run.origin) for run in seen.execs] == [
         ("/bin/nap", Origin.CONTAINER),
         ("/bin/opens", Origin.EXEC),
     ]
-    assert "openat2" in seen.made(Phase.APP, Origin.EXEC).calls
-    assert "openat2" not in seen.made(Phase.APP).calls
+    assert "openat2" in seen.calls_in(Phase.APP, Origin.EXEC).calls
+    assert "openat2" not in seen.calls_in(Phase.APP).calls
 
 
 def cgroup_of(pid: int) -> Path:
@@ -446,7 +453,7 @@ def test_a_nested_cgroup_is_followed(engine: Engine, tag: str) -> None:
             if nested.exists():
                 nested.rmdir()
     assert seen.cgroups == 2
-    assert told(seen) == [read("/tree/plain", "", "/tree/plain")]
+    assert file_uses(seen) == [read("/tree/plain", "", "/tree/plain")]
 
 
 def test_two_containers_do_not_mix(engine: Engine, tag: str) -> None:
@@ -457,13 +464,13 @@ def test_two_containers_do_not_mix(engine: Engine, tag: str) -> None:
         for container in (one, two):
             engine.kill(container, "SIGUSR1")
         until(lambda: all("opened" in engine.logs(container) for container in (one, two)))
-    assert told(seen_of_one) == [read("/tree/plain", "", "/tree/plain")]
-    assert told(seen_of_two) == [read("/tree/far", "", "/tree/dir/inner")]
+    assert file_uses(seen_of_one) == [read("/tree/plain", "", "/tree/plain")]
+    assert file_uses(seen_of_two) == [read("/tree/far", "", "/tree/dir/inner")]
     assert [len(seen.execs) for seen in (seen_of_one, seen_of_two)] == [1, 1]
 
 
 def test_listening_sockets(engine: Engine, tag: str) -> None:
-    """Also those whose port the kernel chose: in bind(2), or without it in listen(2) itself."""
+    """Also sockets whose port the kernel chose: in bind(2), or, without bind(2), in listen(2) itself."""
     specs = ["127.0.0.1,8017", "0.0.0.0,8039", "::,8053", "127.0.0.53,0", "::,0", "-4", "-6"]
     addresses = ["127.0.0.1", "0.0.0.0", "::", "127.0.0.53", "::", "0.0.0.0", "::"]
     seen = trace(engine, tag, "listens", *specs)
@@ -482,12 +489,12 @@ RARE = {
 def test_calls_by_phase(engine: Engine, tag: str) -> None:
     usual = trace(engine, tag, "leaf", code=5)
     seen = trace(engine, tag, "rare")
-    assert set(seen.made(Phase.APP).calls) - set(usual.made(Phase.APP).calls) == RARE
-    assert not RARE & set(seen.made(Phase.RUNTIME).calls + seen.made(Phase.FILTERED).calls)
+    assert set(seen.calls_in(Phase.APP).calls) - set(usual.calls_in(Phase.APP).calls) == RARE
+    assert not RARE & set(seen.calls_in(Phase.RUNTIME).calls + seen.calls_in(Phase.FILTERED).calls)
     assert not any(found.calls for found in seen.calls if found.origin is Origin.EXEC)
-    assert {"pivot_root", "setns", "mount"} & set(seen.made(Phase.RUNTIME).calls)
-    assert "execve" in seen.made(Phase.FILTERED).calls  # by runc, behind its filter
-    assert not {"pivot_root", "mount", "execve"} & set(seen.made(Phase.APP).calls)
+    assert {"pivot_root", "setns", "mount"} & set(seen.calls_in(Phase.RUNTIME).calls)
+    assert "execve" in seen.calls_in(Phase.FILTERED).calls  # by runc, behind its filter
+    assert not {"pivot_root", "mount", "execve"} & set(seen.calls_in(Phase.APP).calls)
 
 
 def test_capabilities_by_verdict(engine: Engine, tag: str) -> None:
@@ -495,35 +502,37 @@ def test_capabilities_by_verdict(engine: Engine, tag: str) -> None:
     (app,) = (
         found for found in seen.capabilities if found.phase is Phase.APP and found.origin is Origin.CONTAINER
     )
-    # every process that maps memory is asked for sys_admin (security/commoncap.c, cap_vm_enough_memory)
+    # the kernel checks sys_admin whenever a process maps memory (security/commoncap.c, cap_vm_enough_memory)
     assert (app.granted, app.denied) == (("chown",), ("sys_admin", "sys_nice"))
 
 
 def test_a_refused_call_is_known(engine: Engine, tag: str) -> None:
-    seen = trace(engine, tag, "clones")
-    assert seen.made(Phase.APP).refused == ("clone3",)
-    assert "clone3" not in seen.made(Phase.APP).calls  # a filter answers before sys_enter is told
+    seen = trace(engine, tag, "clone3")
+    assert seen.calls_in(Phase.APP).refused == ("clone3",)
+    assert "clone3" not in seen.calls_in(Phase.APP).calls  # the filter answers before the tracepoint sys_enter
 
 
 def test_another_abi_is_not_taken_for_native(engine: Engine, tag: str) -> None:
-    """32-bit calls have other numbers: none of them is a file fact or a native call."""
+    """32-bit calls have other numbers: none of them is reported as a native call."""
     usual = trace(engine, tag, "leaf", code=5)
     seen = trace(engine, tag, "compat")
     in_32_bits = {"getgroups", "getpid", "open", "rmdir", "symlink"}
-    assert set(seen.made(Phase.APP, abi=Abi.COMPAT).calls) == in_32_bits
-    assert set(seen.made(Phase.APP).calls) - set(usual.made(Phase.APP).calls) == {"getpid"}
+    assert set(seen.calls_in(Phase.APP, abi=Abi.COMPAT).calls) == in_32_bits
+    assert set(seen.calls_in(Phase.APP).calls) - set(usual.calls_in(Phase.APP).calls) == {"getpid"}
 
 
-def test_x32_is_told_by_its_number(engine: Engine, tag: str) -> None:
+def test_x32_is_recognised_by_its_number(engine: Engine, tag: str) -> None:
     usual = trace(engine, tag, "leaf", code=5)
     seen = trace(engine, tag, "x32")
-    by_number = seen.made(Phase.APP, abi=Abi.X32)
+    by_number = seen.calls_in(Phase.APP, abi=Abi.X32)
     assert by_number.calls + by_number.refused == ("getpid",)  # refused by a kernel without x32
-    assert set(seen.made(Phase.APP).calls) == set(usual.made(Phase.APP).calls)  # nothing of it is native
+    assert set(seen.calls_in(Phase.APP).calls) == set(
+        usual.calls_in(Phase.APP).calls
+    )  # no call of x32 counts as native
 
 
 def test_sockets(engine: Engine, tag: str) -> None:
-    """Each kind once, with its addresses; what is no socket is none."""
+    """Each kind of socket is reported once, with its addresses; calls on other files are not."""
     seen = trace(engine, tag, "sockets")
 
     def socket(family: str, kind: str, protocol: int = 0, call: str = "socket") -> Socket:
@@ -551,18 +560,18 @@ def test_sockets(engine: Engine, tag: str) -> None:
 
 
 def test_io_uring(engine: Engine, tag: str) -> None:
-    seen = trace(engine, tag, "rings")
-    assert (told(seen), seen.lost, seen.unreadable) == (RINGS, 0, 0)
+    seen = trace(engine, tag, "io_uring")
+    assert (file_uses(seen), seen.lost, seen.unreadable) == (IO_URING, 0, 0)
     operations = (
         "connect", "linkat", "mkdirat", "nop", "openat", "renameat", "statx", "symlinkat", "unlinkat",
     )  # fmt: skip
-    assert seen.made(Phase.APP, abi=Abi.RING).calls == operations
-    assert {"io_uring_setup", "io_uring_enter"} <= set(seen.made(Phase.APP).calls)
-    assert "exit" not in seen.made(Phase.APP).calls  # its kernel threads end too
+    assert seen.calls_in(Phase.APP, abi=Abi.IO_URING).calls == operations
+    assert {"io_uring_setup", "io_uring_enter"} <= set(seen.calls_in(Phase.APP).calls)
+    assert "exit" not in seen.calls_in(Phase.APP).calls  # io_uring's kernel threads end too, and must not count
 
 
 def test_each_program_has_its_own_uses(engine: Engine, tag: str) -> None:
-    """The same file by two programs is two facts, by two processes of one program one."""
+    """A file that two programs use is two facts; one that two processes of a program use is one."""
     with watching(engine, tag, ["/bin/nap", "/tree/plain"], Launch()) as (container, seen):
         assert engine.exec(container, ["/bin/repeats"]).exit_code == 0
         assert engine.exec(container, ["/bin/repeats"]).exit_code == 0
@@ -576,25 +585,25 @@ def test_each_program_has_its_own_uses(engine: Engine, tag: str) -> None:
 
 FILES, PROCESSES = 50_021, 8
 # cgroup, exec, the C library's readlink; a fork and an exit for each process, and the first one's exit
-AROUND = 3 + 2 * PROCESSES + 1
+OTHER_RECORDS = 3 + 2 * PROCESSES + 1
 
 
 def test_a_storm_is_recorded_whole(engine: Engine, tag: str) -> None:
     seen = trace(engine, tag, "storm", str(FILES), str(PROCESSES))
-    names = {use.asked for use in told(seen)}
-    assert seen.events + seen.lost == FILES + AROUND
+    names = {use.asked for use in file_uses(seen)}
+    assert seen.events + seen.lost == FILES + OTHER_RECORDS
     assert (seen.lost, len(names)) == (0, FILES)
     seconds = seen.last - seen.first
     print(f"{seen.events} events in {seconds:.2f} s: {seen.events / seconds:,.0f} a second")
 
 
 def test_what_is_lost_is_counted(engine: Engine, tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a ring of one page the reader cannot keep up: each record arrives or is counted."""
+    """With a ring buffer of one page the reader cannot keep up: each record arrives or is counted as lost."""
     monkeypatch.setattr(programs, "RING_BYTES", mmap.PAGESIZE)
     seen = trace(engine, tag, "storm", str(FILES), str(PROCESSES))
     assert seen.lost > 0
-    assert seen.events + seen.lost == FILES + AROUND
-    print(f"{seen.lost} of {FILES + AROUND} records lost with a ring of {mmap.PAGESIZE} bytes")
+    assert seen.events + seen.lost == FILES + OTHER_RECORDS
+    print(f"{seen.lost} of {FILES + OTHER_RECORDS} records lost with a ring of {mmap.PAGESIZE} bytes")
 
 
 def test_watching_ends_while_the_container_floods(engine: Engine, tag: str) -> None:
@@ -616,7 +625,7 @@ def test_watching_ends_while_the_container_floods(engine: Engine, tag: str) -> N
         engine.remove(container)
 
 
-def test_a_reader_that_fails_is_not_passed_over(engine: Engine, tag: str) -> None:
+def test_an_error_of_the_reader_is_raised(engine: Engine, tag: str) -> None:
     def fail(_: bytes) -> None:
         raise ValueError("a prime was expected")
 

@@ -1,4 +1,4 @@
-"""Programs that were kept from an earlier run are those that the compiler makes; what is damaged heals."""
+"""The program cache: cached BPF programs equal compiled ones, and a damaged entry is replaced."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where these tests keep programs."""
+    """The cache folder of these tests."""
     monkeypatch.setenv("SLIMTRACE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -34,11 +34,11 @@ def sockets(seen: Seen) -> list[Socket]:
 
 
 def calls(seen: Seen) -> list[CallSet]:
-    """The program's own; the runtime's are never quite the same."""
+    """The calls of the container's program; those of the runtime vary."""
     return [group for group in seen.calls if group.phase is Phase.APP]
 
 
-def test_what_was_kept_is_loaded_without_compiling_and_sees_the_same(
+def test_cached_programs_are_loaded_without_compiling_and_see_the_same(
     engine: Engine, tag: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(*_: object) -> NoReturn:
@@ -59,28 +59,28 @@ def test_the_maps_are_those_of_the_whole_text(folder: Path) -> None:
     bcc = bcc_compiler.import_bcc()
     programs.load().free()
     [file] = folder.iterdir()
-    found = program_cache.kept(file.name)
+    found = program_cache.load(file.name)
     assert found is not None
-    way = next(programs.ways(btf := programs.kernel.read_btf()))
-    numbers = programs.numbers(btf, way)
-    text, flags = programs.source(way), programs.kernel.defines(numbers)
+    variant = next(programs.variants(btf := programs.running_kernel.read_btf()))
+    numbers = programs.variant_constants(btf, variant)
+    text, flags = programs.source(variant), programs.running_kernel.defines(numbers)
     whole = bcc_compiler.compile_text(bcc, text, flags, numbers.get("CAST_FUNCTION"))
-    parts = bcc_compiler.recall(bcc, found, text, flags)
+    parts = bcc_compiler.from_cache(bcc, found, text, flags)
     try:
         assert shapes(bcc, parts) == shapes(bcc, whole)
-        assert bcc_compiler.taken_from(bcc, whole) == found
+        assert bcc_compiler.extract_programs(bcc, whole) == found
     finally:
         whole.cleanup()
         parts.cleanup()
 
 
 def shapes(bcc: Any, bpf: Any) -> dict[str, tuple[int, ...]]:
-    """What the maps are."""
+    """Type, size, key size, value size and flags of each BPF map."""
     of = [
         getattr(bcc.lib, f"bpf_table_{what}_id")
         for what in ("type", "max_entries", "key_size", "leaf_size", "flags")
     ]
-    names = bcc_compiler.maps_of(bcc, bpf)
+    names = bcc_compiler.map_descriptors(bcc, bpf)
     return {name: tuple(ask(bpf.module, at) for ask in of) for at, name in enumerate(names)}
 
 
@@ -93,12 +93,12 @@ def no_map(text: dict[str, Any]) -> None:
 
 
 def refused(text: dict[str, Any]) -> None:
-    """The kernel does not accept a program without an end."""
+    """The kernel refuses a program without an exit instruction."""
     text["programs"]["on_sys_exit"] = text["programs"]["on_sys_exit"][: 8 * 4]
 
 
 @pytest.mark.parametrize("change", [no_program, no_map, refused, dict.clear])
-def test_what_is_damaged_is_compiled_and_kept_again(folder: Path, change: Change) -> None:
+def test_a_damaged_entry_is_compiled_and_cached_again(folder: Path, change: Change) -> None:
     programs.load().free()
     [file] = folder.iterdir()
     whole = file.read_text()

@@ -1,4 +1,4 @@
-"""Whole recordings, of containers whose program is known: started, driven, stopped, told."""
+"""Whole recordings of containers whose program is known: started, driven, stopped, and the trace."""
 
 import mmap
 import threading
@@ -14,7 +14,7 @@ from slimtrace import owner
 from slimtrace.engine import Engine, Launch
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.events import FileUse, Origin, Phase, Use, process
+from slimtrace.facts.events import FileUse, Origin, Phase, Use, process_key
 from slimtrace.facts.image import Image
 from slimtrace.facts.progress import Tally
 from slimtrace.facts.tree import FileTree
@@ -23,8 +23,8 @@ from slimtrace.observe.container import attach, http_probe
 from slimtrace.observe.container.plan import Plan, Until
 from slimtrace.observe.kernel import programs
 from slimtrace.observe.recorder import Outcome, Recorder
-from slimtrace.reason.keep.graph_builder import grow
-from slimtrace.reason.keep.select import select
+from slimtrace.reason.keep.graph_builder import build_graph
+from slimtrace.reason.keep.select import select_paths
 
 pytestmark = pytest.mark.requires("bpf", "docker", "cc")
 
@@ -46,7 +46,7 @@ def nothing_is_left(engine: Engine) -> Iterator[None]:
 def record(
     engine: Engine, image: Image, *command: str, network: str = "none", **plan: Any
 ) -> tuple[Outcome, Tally, list[str]]:
-    """What a recording of `command` gives, its last tally, and what it noted on the way."""
+    """The outcome of a recording of `command`, its last tally, and its progress notes."""
     first, *rest = command
     launch = Launch(cmd=(f"/bin/{first}", *rest), network=network)
     notes: list[str] = []
@@ -160,7 +160,7 @@ def test_it_can_be_stopped_from_outside(engine: Engine, image: Image) -> None:
 
 
 def test_a_health_check_is_the_images_own(engine: Engine, image: Image) -> None:
-    """It is run once, and what it needs counts: it is not among slimtrace's own commands."""
+    """The health check is run once, and is not among slimtrace's own commands: what it uses is kept."""
     checked = replace(image, config={**image.config, "Healthcheck": {"Test": ["CMD", "/bin/leaf", "-h"]}})
     outcome, _, _ = record(engine, checked, "serve", "http", "0.0.0.0,8017")
     checks = [run for run in outcome.trace.execs if run.origin is Origin.EXEC]
@@ -170,7 +170,7 @@ def test_a_health_check_is_the_images_own(engine: Engine, image: Image) -> None:
 
 
 def test_commands_of_the_users(engine: Engine, image: Image) -> None:
-    """What --exec starts is slimtrace's own doing, and can be told from the container's."""
+    """Programs that --exec starts are marked as slimtrace's own, apart from those of the container."""
     exposed = replace(image, config={**image.config, "ExposedPorts": {"8017/tcp": {}, "8039/tcp": {}}})
     on_host = (
         'test "$SLIMTRACE_PORTS" = "8017 8039"',
@@ -217,17 +217,17 @@ def test_a_process_carries_its_recordings_number(engine: Engine, image: Image) -
     outcomes = [record(engine, image, "repeats")[0] for _ in range(2)]
     runs = [{use.pid >> 22 for use in outcome.trace.uses} for outcome in outcomes]
     assert (len(runs[0]), len(runs[1]), runs[0] == runs[1]) == (1, 1, False)
-    assert process(*runs[0], 0) > 0
+    assert process_key(*runs[0], 0) > 0
 
 
 def test_lost_records_make_a_doubt(engine: Engine, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "RING_BYTES", mmap.PAGESIZE)
-    # the record of the end may be among the lost ones: then the engine is asked
+    # the exit record may be lost too: then the engine reports the exit code
     outcome, tally, _ = record(engine, image, "storm", "9973", "8", until=Until("exit"))
     assert outcome.trace.lost == tally.lost > 0
     assert outcome.events + outcome.trace.lost == 9973 + 20
     capture = Capture(image, FileTree({}), outcome.trace, Answers())
-    assert "lost-events" in {doubt.code for doubt in select(grow(capture), capture).doubts}
+    assert "lost-events" in {doubt.code for doubt in select_paths(build_graph(capture), capture).doubts}
 
 
 def test_loading_leaves_the_working_directory_to_others() -> None:
@@ -251,24 +251,24 @@ def test_a_flood_is_cut_and_makes_a_doubt(
     (doubt,) = (doubt for doubt in outcome.trace.doubts if doubt.code == "flood")
     dropped = int(doubt.text.partition(": ")[2].split()[0])
     assert dropped >= 997 - 97
-    assert outcome.exit_code == 0  # the end was heard all the same
+    assert outcome.exit_code == 0  # the exit was recorded nevertheless
 
 
 def test_the_same_container_gives_the_same_facts(engine: Engine, image: Image) -> None:
-    """Two threads race through 1,996 files: whichever comes first, what was reached for is the same."""
+    """Two threads race through 1,996 files: in any order the set of file uses is the same."""
     found = [facts(record(engine, image, "threads")[0]) for _ in range(RUNS)]
     assert len(found[0]) == 4 * 499 + 1
     assert all(each == found[0] for each in found)
 
 
 def test_a_call_that_the_program_still_waits_in_was_made(engine: Engine, image: Image) -> None:
-    """It began before the recording and has not come back when that ends: no tracepoint sees it."""
+    """A call that begins before the recording and returns after it: no tracepoint fires for it."""
     container = engine.create(image.id, Launch(cmd=("/bin/nap",), network="none"))
     loaded, stop = Recorder(), threading.Event()
     try:
         engine.start(container)
         until(lambda: "asleep" in engine.logs(container))
-        target = attach.of_process(engine.state(container).pid, container)
+        target = attach.target_of_process(engine.state(container).pid, container)
         trace = loaded.watch(target, Until("seconds", 0.3), stop, lambda _: None).trace
         assert engine.state(container).running
     finally:

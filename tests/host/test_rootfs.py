@@ -1,4 +1,4 @@
-"""The pristine tree: read as it is, wherever it lies, and never out of it."""
+"""Rootfs reads the image's files from the engine's layers, no path leads out of them; the work directory."""
 
 import os
 import shutil
@@ -19,7 +19,8 @@ from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts.capture import TEXT_LIMIT
 from slimtrace.facts.formats.elf import MAGIC
 from slimtrace.facts.tree import Kind
-from slimtrace.observe.image.rootfs import ImageContents, Rootfs
+from slimtrace.observe.image.contents import ImageContents
+from slimtrace.observe.image.rootfs import Rootfs
 from slimtrace.observe.workplace import Workplace, state_folder, sweep
 
 TAG = "slimtrace-rootfs-test:1"
@@ -32,7 +33,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build(layers: int, context: Path) -> None:
-    """A scratch image of so many layers, each adding a file; the second removes the first's."""
+    """Build an image FROM scratch with so many layers; each adds a file."""
     context.mkdir()
     lines = ["FROM scratch"]
     for number in range(layers):
@@ -70,7 +71,7 @@ def test_layers_lie_over_each_other_and_leave_no_mount(engine: Engine, tmp_path:
 
 @pytest.mark.requires("docker")
 def test_as_many_layers_as_docker_allows(engine: Engine, tmp_path: Path) -> None:
-    """127 lower directories, which by path do not fit into the one page of mount options."""
+    """127 lower directories, whose paths do not fit into the one page of mount(2)'s options."""
     build(2, tmp_path / "context")
     image = engine.image(TAG)
     many = []
@@ -85,7 +86,7 @@ def test_as_many_layers_as_docker_allows(engine: Engine, tmp_path: Path) -> None
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A hostile tree, and beside it a secret that it wants to reach."""
+    """A tree with links and special files that lead to the file `secret` beside it."""
     (tmp_path / "secret").write_text("secret")
     root = tmp_path / "tree"
     (root / "dir").mkdir(parents=True)
@@ -185,7 +186,7 @@ def test_fifty_thousand_entries_are_scanned_without_much_ado(tmp_path: Path) -> 
             times.append(time.process_time() - began)
     assert count == 50_001
     print(f"{count} entries in {min(times):.3f} s")
-    assert min(times) < 3  # some 0.3 s: what is quadratic takes minutes
+    assert min(times) < 3  # it takes some 0.3 s; a quadratic scan would take minutes
 
 
 def test_the_work_directory_is_private_and_goes() -> None:
@@ -193,17 +194,17 @@ def test_the_work_directory_is_private_and_goes() -> None:
         assert work.path != second.path
         assert stat.S_IMODE(work.path.stat().st_mode) == 0o700
         assert work.path.parent == state_folder() / "run"
-        work.need(1)
-        work.need(1, engine="/not/here")
+        work.require_space(1)
+        work.require_space(1, engine="/not/here")
         for engine in ("", "/not/here", str(work.path), "/dev/shm"):
             with pytest.raises(SlimtraceError, match="are needed") as caught:
-                work.need(1 << 60, engine, "drop /big")
+                work.require_space(1 << 60, engine, "drop /big")
             assert caught.value.exit_code is Exit.NO_SPACE
             assert caught.value.hint.startswith("drop /big, or make room")
         room = shutil.disk_usage(work.path).free
-        work.need(room // 3 * 2)
+        work.require_space(room // 3 * 2)
         with pytest.raises(SlimtraceError, match="are needed"):  # both copies on one disk
-            work.need(room // 3 * 2, engine=str(work.path))
+            work.require_space(room // 3 * 2, engine=str(work.path))
         assert sweep() == 0
     assert list((state_folder() / "run").iterdir()) == []
 

@@ -1,5 +1,4 @@
-"""What a run came to: of real images, one after the other as a fat and a slim one; of those that fail; and the
-commands beside a container."""
+"""Runs of real images, compared with runs made as trials are; images that fail; commands in a sidecar."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ def record(engine: Engine, name: str, **plan: Any) -> Outcome:
 
 
 def again(engine: Engine, name: str, fat: Run, **plan: Any) -> Run:
-    """The same image once more, as a trial of a slim one."""
+    """The run of the same image, made as the trial of a slim image is."""
     return record(engine, name, ports=fat.ports, tolerant=True, **plan).run
 
 
@@ -81,12 +80,12 @@ def test_python_and_how_it_was_started(engine: Engine) -> None:
     assert moved.host_execs == commands["host_execs"]
 
 
-def test_redis_is_driven_from_beside(engine: Engine) -> None:
-    """By a program that the slim image does not have, as the same user, and into the same volume."""
+def test_redis_is_driven_from_a_sidecar(engine: Engine) -> None:
+    """The sidecar has programs that the slim image lacks; it runs as the same user, with the same volume."""
     execs = ("redis-cli set a 17", "redis-cli save", "sh -c 'id -un; pwd; ls /data'")
     fat = record(engine, "redis", execs=execs).run
-    aside = engine.image("slimtrace-test/redis:1").id
-    outcome = record(engine, "redis", execs=execs, aside=aside, tolerant=True, ports=fat.ports)
+    sidecar_image = engine.image("slimtrace-test/redis:1").id
+    outcome = record(engine, "redis", execs=execs, sidecar_image=sidecar_image, tolerant=True, ports=fat.ports)
     slim = outcome.run
     assert [(answer.ok, answer.status) for answer in slim.answers] == [(True, 0)] * 4
     assert (
@@ -100,19 +99,23 @@ def test_redis_is_driven_from_beside(engine: Engine) -> None:
     assert outcome.trace.own_execs == ()
 
 
-def test_a_socket_is_reached_from_beside(engine: Engine) -> None:
-    """One in the container's own files, by a symlink of the image, and one in a tmpfs."""
-    aside = engine.image("slimtrace-test/postgres:1").id
+def test_a_socket_is_reached_from_a_sidecar(engine: Engine) -> None:
+    """A socket among the container's files, reached by a symlink of the image, and one in a tmpfs."""
+    sidecar_image = engine.image("slimtrace-test/postgres:1").id
     command = "psql -U postgres -tAc 'select 17'"
     for tmpfs in ({}, {"/run/postgresql": "uid=100,mode=3775"}):
-        run = record(engine, "postgres", aside=aside, execs=(command,), launch=Launch(tmpfs=tmpfs)).run
+        run = record(
+            engine, "postgres", sidecar_image=sidecar_image, execs=(command,), launch=Launch(tmpfs=tmpfs)
+        ).run
         assert ask(run, f"exec: {command}").body == "17\n"
 
 
-def test_a_command_beside_that_fails_is_an_answer(engine: Engine) -> None:
-    aside = engine.image("slimtrace-test/redis:1").id
+def test_a_sidecar_command_that_fails_is_an_answer(engine: Engine) -> None:
+    sidecar_image = engine.image("slimtrace-test/redis:1").id
     execs = ("redis-cli ping", "sh -c 'echo why; exit 3'", "nothing-here", "sleep 60")
-    run = record(engine, "redis", execs=execs, aside=aside, tolerant=True, command_seconds=2.0).run
+    run = record(
+        engine, "redis", execs=execs, sidecar_image=sidecar_image, tolerant=True, command_seconds=2.0
+    ).run
     answers = [ask(run, f"exec: {command}") for command in execs]
     assert [(answer.ok, answer.status) for answer in answers] == [(True, 0), (False, 3), (False, 0), (False, 0)]
     assert answers[1].detail == "it said: why"
@@ -150,7 +153,7 @@ def test_a_port_that_is_silent_is_a_difference_and_no_failure(engine: Engine) ->
 
 
 def test_a_port_is_awaited_that_the_image_does_not_expose(engine: Engine) -> None:
-    """And one that the kernel has chosen is not."""
+    """A port of the ephemeral range is not awaited."""
     outcome = record(engine, "nginx", ports=(80, 8017, 45000), tolerant=True, ready_seconds=0.5)
     assert outcome.run.ports == (80,)
     assert outcome.run.seconds < 30

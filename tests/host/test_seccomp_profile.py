@@ -1,4 +1,5 @@
-"""Profiles on real containers: they hold, and what one refuses is told from the trace of the run under it."""
+"""seccomp profiles on real containers: the recorded program runs under its profile, and the trace of a run
+shows which calls a profile refused."""
 
 import json
 from dataclasses import replace
@@ -29,20 +30,20 @@ def image(engine: Engine, tag: str) -> Image:
 
 @pytest.fixture(scope="module")
 def fat(engine: Engine, image: Image) -> Capture:
-    """A run of the workload `values`, under what the engine does by itself."""
+    """A capture of the workload `values` under the engine's default profile."""
     return capture(image, trace(engine, image.id, "values"))
 
 
-def told(seen: Seen) -> Trace:
+def trace_of(seen: Seen) -> Trace:
     return Trace(calls=seen.calls, arguments=seen.arguments)
 
 
 def capture(image: Image, seen: Seen) -> Capture:
-    return Capture(image, FileTree({}), told(seen), Answers())
+    return Capture(image, FileTree({}), trace_of(seen), Answers())
 
 
 def without(capture: Capture, call: str, *values: int) -> Capture:
-    """The same, as if it had not made a call, or not with these values."""
+    """The capture as if the program had not made `call`, or, with `values`, not with these first arguments."""
 
     def fewer(group: CallSet) -> CallSet:
         return replace(group, calls=tuple(name for name in group.calls if values or name != call))
@@ -57,7 +58,7 @@ def without(capture: Capture, call: str, *values: int) -> Capture:
     return replace(capture, trace=replace(capture.trace, calls=calls, arguments=arguments))
 
 
-def under(body: dict[str, Any], *more: str, **options: Any) -> Launch:
+def launch_under(body: dict[str, Any], *more: str, **options: Any) -> Launch:
     return Launch(security_opt=(f"seccomp={json.dumps(body)}", *more), **options)
 
 
@@ -66,12 +67,13 @@ def under(body: dict[str, Any], *more: str, **options: Any) -> Launch:
 def test_what_ran_runs_under_its_profile(
     engine: Engine, image: Image, fat: Capture, action: str, more: tuple[str, ...]
 ) -> None:
-    """Also what Docker's own profile refused it: with `kill` it is refused that, not killed."""
+    """Calls that Docker's own profile refused in the recording are refused again, also with the action `kill`:
+    the program is not killed for them."""
     body = seccomp.profile(fat, action=action)
-    seen = trace(engine, image.id, "values", launch=under(body, *more, cap_drop=("ALL",)))
-    assert seccomp.refused(body, told(seen), image.architecture) == ()
-    assert seccomp.refused_arguments(body, told(seen), image.architecture) == ()
-    assert seccomp.denied(body) > 230
+    seen = trace(engine, image.id, "values", launch=launch_under(body, *more, cap_drop=("ALL",)))
+    assert seccomp.refused_calls(body, trace_of(seen), image.architecture) == ()
+    assert seccomp.refused_arguments(body, trace_of(seen), image.architecture) == ()
+    assert seccomp.denied_count(body) > 230
 
 
 @pytest.mark.parametrize(("action", "code"), [("errno", 1), ("kill", KILLED)])
@@ -96,20 +98,20 @@ def test_what_is_refused_is_told_and_repaired(
 ) -> None:
     lacking = without(fat, call, *values)
     body = seccomp.profile(lacking, action=action)
-    seen = trace(engine, image.id, "values", launch=under(body), code=code)
-    refused = seccomp.refused(body, told(seen), image.architecture)
+    seen = trace(engine, image.id, "values", launch=launch_under(body), code=code)
+    refused = seccomp.refused_calls(body, trace_of(seen), image.architecture)
     assert (
         tuple(name for name in refused if name != "dup") == calls
-    )  # perror(3) of the workload, where it lives on
-    assert seccomp.refused_arguments(body, told(seen), image.architecture) == arguments
+    )  # perror(3) of a workload that is not killed calls dup
+    assert seccomp.refused_arguments(body, trace_of(seen), image.architecture) == arguments
     repaired = seccomp.profile(lacking, Repairs(calls=calls, arguments=arguments), action)
-    trace(engine, image.id, "values", launch=under(repaired))
+    trace(engine, image.id, "values", launch=launch_under(repaired))
 
 
 def test_what_is_only_logged_is_told(engine: Engine, image: Image, fat: Capture) -> None:
     body = seccomp.profile(without(fat, "wait4"), action="log")
-    seen = trace(engine, image.id, "values", launch=under(body))
-    assert seccomp.refused(body, told(seen), image.architecture) == ("wait4",)
+    seen = trace(engine, image.id, "values", launch=launch_under(body))
+    assert seccomp.refused_calls(body, trace_of(seen), image.architecture) == ("wait4",)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +126,12 @@ def test_what_is_only_logged_is_told(engine: Engine, image: Image, fat: Capture)
 def test_programs_can_be_execed_into_it(
     engine: Engine, image: Image, more: tuple[str, ...], user: str, measured: bool
 ) -> None:
-    """Under a profile that killed at the first call too many."""
+    """Under a profile that kills at the first call that it does not allow."""
     with watching(engine, image.id, ["/bin/nap"], Launch(user=user)) as (container, seen):
         until(lambda: "asleep" in engine.logs(container))
         assert not measured or measure_exec(engine, container)
     body = seccomp.profile(capture(image, seen), action="kill")
-    launch = under(body, *more, user=user, cap_drop=("ALL",))
+    launch = launch_under(body, *more, user=user, cap_drop=("ALL",))
     with watching(engine, image.id, ["/bin/nap"], launch) as (container, _):
         until(lambda: "asleep" in engine.logs(container))
         for _ in range(3):
@@ -137,16 +139,16 @@ def test_programs_can_be_execed_into_it(
 
 
 def test_an_abi_that_was_not_seen(engine: Engine, image: Image) -> None:
-    """A profile without 32-bit calls kills who makes one; the repair is the architecture and the calls."""
+    """A profile without 32-bit calls kills a program that makes one; the repair adds architecture and calls."""
     whole = capture(image, trace(engine, image.id, "compat"))
     native = tuple(group for group in whole.trace.calls if not group.abi)
     lacking = replace(whole, trace=replace(whole.trace, calls=native))
     body = seccomp.profile(lacking)
-    seen = trace(engine, image.id, "compat", launch=under(body), code=KILLED)
-    calls = seccomp.refused(body, told(seen), image.architecture)
-    arguments = seccomp.refused_arguments(body, told(seen), image.architecture)
+    seen = trace(engine, image.id, "compat", launch=launch_under(body), code=KILLED)
+    calls = seccomp.refused_calls(body, trace_of(seen), image.architecture)
+    arguments = seccomp.refused_arguments(body, trace_of(seen), image.architecture)
     assert len(calls) == 1
     assert [(one.call, one.abi.name) for one in arguments] == [(calls[0], "COMPAT")]
     repaired = seccomp.profile(lacking, Repairs(calls=calls, arguments=arguments))
     assert repaired["archMap"][0]["subArchitectures"] == ["SCMP_ARCH_X86"]
-    trace(engine, image.id, "compat", launch=under(seccomp.profile(whole)))
+    trace(engine, image.id, "compat", launch=launch_under(seccomp.profile(whole)))

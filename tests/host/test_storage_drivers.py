@@ -1,4 +1,4 @@
-"""An image's files are the same, whatever the engine keeps them in; and nothing leads out of them."""
+"""An image's files are read the same from any storage driver of the engine, and no path leads out of them."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.requires("root", "docker")
 NUMBERS = count()
 CAPABLE = b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00".decode()
 
-# What is easily lost on the way through a storage driver.
+# Layers with entries that a storage driver or an unpacker easily loses.
 ODD: tuple[tuple[Line, ...], ...] = (
     (
         "d/",
@@ -65,13 +65,13 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Beside]:
+def vfs_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.OtherEngine]:
     with engines.vfs(tmp_path_factory.mktemp("vfs")) as found:
         yield found
 
 
 def read(engine: Engine, tag: str, place: Path) -> tuple[FileTree, dict[str, object]]:
-    """The tree, and of each path its xattrs and its content's digest."""
+    """The image's tree, and by path the xattrs and the digest of the content."""
     place.mkdir()
     found: dict[str, object] = {}
     with Rootfs(engine.image(tag), engine, place) as files:
@@ -87,7 +87,7 @@ def read(engine: Engine, tag: str, place: Path) -> tuple[FileTree, dict[str, obj
 
 
 def without_overlay(engine: Engine, tag: str, place: Path) -> tuple[FileTree, dict[str, object]]:
-    """As the same engine saves it."""
+    """The same from the archive that the engine saves: its overlay directories are hidden."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_lower_dirs", lambda driver: ())
         return read(engine, tag, place)
@@ -112,7 +112,7 @@ def test_saved_layers_are_the_mounted_ones(engine: Engine, tmp_path: Path) -> No
 
 @pytest.mark.requires("vfs")
 def test_a_driver_that_is_no_overlay_has_the_same_files(
-    engine: Engine, beside: engines.Beside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, vfs_engine: engines.OtherEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tag = "slimtrace-storage-test:vfs"
     whole = image(*(layer(*lines) for lines in ODD), tag=tag)
@@ -121,7 +121,7 @@ def test_a_driver_that_is_no_overlay_has_the_same_files(
         mounted = read(engine, tag, tmp_path / "mounted")
     finally:
         engine.remove_image(tag)
-    monkeypatch.setenv("DOCKER_HOST", beside.host)
+    monkeypatch.setenv("DOCKER_HOST", vfs_engine.host)
     with Engine.connect() as other:
         assert other.info().storage == "vfs"
         other.load([whole])
@@ -137,8 +137,8 @@ KINDS = st.sampled_from(["dir", "file", "link", "gone", "opaque"])
 
 @st.composite
 def stacks(draw: st.DrawFn) -> list[tuple[str, ...]]:
-    """Layers as builders write them: the directories above an entry are told, a path once, whiteouts of paths
-    that the layer does not have itself."""
+    """Layers as builders write them: the directories above an entry have entries, no path comes twice, and
+    whiteouts are of paths that the layer does not have itself."""
     found = []
     for _ in range(draw(st.integers(1, 4))):
         lines: dict[tuple[str, ...], str] = {}
@@ -177,7 +177,7 @@ def test_any_layers_are_laid_as_the_engine_lays_them(
         engine.remove_image(tag)
 
 
-# What an engine that is not careful would write, read or remove outside of the image.
+# Layers by which a careless reader would write, read or remove files outside of the image.
 HOSTILE: tuple[tuple[tuple[Line, ...], ...], ...] = (
     (("../canary = evil",),),
     (("{outside} -> x",), ("{outside}/canary = evil",)),
@@ -198,7 +198,7 @@ HOSTILE: tuple[tuple[tuple[Line, ...], ...], ...] = (
 
 @pytest.mark.parametrize("layers", HOSTILE)
 def test_nothing_outside_is_touched(layers: tuple[tuple[str, ...], ...], tmp_path: Path) -> None:
-    """The archive as a broken engine might hand it out; ours would not load most of these."""
+    """The archive comes from a fake engine: Docker would not load most of these layers."""
     outside, place = tmp_path / "outside", tmp_path / "work" / "place"
     canary = outside / "canary"
     outside.mkdir()
@@ -206,8 +206,8 @@ def test_nothing_outside_is_touched(layers: tuple[tuple[str, ...], ...], tmp_pat
     canary.write_text("secret")
     (tmp_path / "work" / "canary").write_text("secret")
     before = _state(tmp_path)
-    told = [layer(*(line.format(outside=outside) for line in lines)) for lines in layers]
-    fake = _Fake(image(*told), [*map(_diff_id, told)])
+    tars = [layer(*(line.format(outside=outside) for line in lines)) for lines in layers]
+    fake = _FakeEngine(image(*tars), [*map(_diff_id, tars)])
     try:
         with Rootfs(fake.described, fake, place) as files:  # type: ignore[arg-type]
             tree = files.scan()
@@ -231,7 +231,7 @@ def _state(top: Path) -> dict[str, tuple[int, ...]]:
     found = {}
     for path in sorted(top.rglob("*")):
         status = path.lstat()
-        if path.name != "place":  # where the work is done: it is empty again
+        if path.name != "place":  # the work directory, which is empty again
             found[str(path)] = (
                 status.st_ino,
                 status.st_mode,
@@ -242,8 +242,8 @@ def _state(top: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-class _Fake:
-    """As much of an engine as a Rootfs asks for."""
+class _FakeEngine:
+    """The part of Engine that Rootfs calls."""
 
     def __init__(self, whole: bytes, layers: list[str]) -> None:
         self._whole = whole
@@ -270,19 +270,19 @@ class _Fake:
         (b"ro", ()),
     ],
 )
-def test_lower_directories_as_the_kernel_tells_them(options: bytes, dirs: tuple[str, ...]) -> None:
+def test_lower_directories_of_a_mountinfo_line(options: bytes, dirs: tuple[str, ...]) -> None:
     line = b"66 50 0:41 / /rootfs/overlayfs/ID rw,relatime shared:3 - overlay overlay " + options
-    assert overlay_lowerdirs.lower_dirs(line) == dirs
+    assert overlay_lowerdirs.parse_lower_dirs(line) == dirs
 
 
 def test_no_container_no_overlay() -> None:
-    assert overlay_lowerdirs.mounted_for("0" * 64) is None
-    assert overlay_lowerdirs.lower_dirs(b"22 1 8:1 / / rw - ext4 /dev/sda1 rw,lowerdir=/a") == ()
-    assert overlay_lowerdirs.lower_dirs(b"nothing") == ()
+    assert overlay_lowerdirs.find_overlay("0" * 64) is None
+    assert overlay_lowerdirs.parse_lower_dirs(b"22 1 8:1 / / rw - ext4 /dev/sda1 rw,lowerdir=/a") == ()
+    assert overlay_lowerdirs.parse_lower_dirs(b"nothing") == ()
 
 
 def test_an_overlay_as_another_namespace_sees_it(tmp_path: Path) -> None:
-    """The directories are only there for the process that has them mounted, as with an engine of a snap."""
+    """The directories exist only in another process's mount namespace, as with an engine from a snap."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     script = (
@@ -297,8 +297,8 @@ def test_an_overlay_as_another_namespace_sees_it(tmp_path: Path) -> None:
         assert other.stdout.readline() == b"ready\n"
         view = os.open(f"/proc/{other.pid}/ns/mnt", os.O_RDONLY)
         with pytest.raises(OSError, match="No such file"):
-            mount_namespace.overlay([f"{hidden}/low"])
-        root = mount_namespace.overlay([f"{hidden}/low"], view)
+            mount_namespace.mount_overlay([f"{hidden}/low"])
+        root = mount_namespace.mount_overlay([f"{hidden}/low"], view)
         assert os.listdir(root) == ["file"]
         assert str(hidden) not in Path(f"/proc/{other.pid}/mountinfo").read_text().replace(f"{hidden} ", "")
         os.close(root)

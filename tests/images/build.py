@@ -94,7 +94,7 @@ def made_from(name: str) -> list[str]:
 
 
 def recipe_hash(name: str) -> str:
-    """What an image is made from, as one string: the base's recipe is part of it."""
+    """The hash of a recipe's files and of the recipes that its FROM lines name."""
     digest = hashlib.sha256()
     folder = HERE / name
     for path in sorted(folder.rglob("*")):
@@ -123,7 +123,7 @@ def is_current(name: str) -> bool:
 
 @contextlib.contextmanager
 def lock(name: str) -> Iterator[None]:
-    """One builder at a time for each image, across processes."""
+    """Hold the lock of one image: only one process at a time builds it."""
     path = Path(tempfile.gettempdir()) / f"slimtrace-test-image-{name}.lock"
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -131,7 +131,7 @@ def lock(name: str) -> Iterator[None]:
 
 
 def build_base() -> None:
-    """mmdebstrap's archive goes straight into `docker import`: it is near a gigabyte."""
+    """Pipe mmdebstrap's archive, nearly a gigabyte, into `docker import`."""
     if shutil.which("mmdebstrap") is None:
         raise ImageError("cannot build the base image: mmdebstrap is not installed, run `make images`")
     lines = (HERE / "base" / "packages.txt").read_text().splitlines()
@@ -143,7 +143,7 @@ def build_base() -> None:
             stdout=subprocess.PIPE,
             stderr=complaints,
         )
-        # The tag is given only once both ends are known to have succeeded.
+        # The tag is set only once both mmdebstrap and `docker import` are known to have succeeded.
         imported = subprocess.run(
             ["docker", "import", *(word for line in config for word in ("--change", line)), "-"],
             stdin=debstrap.stdout,
@@ -172,16 +172,17 @@ def build_from_dockerfile(name: str) -> None:
         compile_programs(name, context)
         pack_rootfs(name, context, Path(temporary) / "rootfs")
         # --force-rm: a failed step must not leave its container behind. The
-        # network is the host's because that one is known to reach the mirrors.
+        # build uses the host's network, which is known to reach the mirrors.
         options = ["--force-rm", "--network=host", f"--label={LABEL}={recipe_hash(name)}"]
         command = ["docker", "build", *options, "--tag", tag_of(name), str(context)]
         run(name, command, env={**os.environ, **builder_choice()})
 
 
 def add_ca_bundle(context: Path) -> None:
-    """pip and npm in a build trust what the host trusts, for a proxy's sake.
+    """Copy the host's CA certificates into the context, so that pip and npm trust a proxy that the host trusts.
 
-    An empty file would break them, so it is Debian's path or a clear error.
+    Only recipes that mention host-ca.crt get it. Raises ImageError where the host has no bundle at Debian's
+    path: pip and npm fail with an empty file.
     """
     if "host-ca.crt" not in (context / "Dockerfile").read_text():
         return
@@ -197,7 +198,8 @@ def compile_programs(name: str, context: Path) -> None:
 
 
 def pack_rootfs(name: str, context: Path, root: Path) -> None:
-    """Sorted names and one time for all, so that the same recipe gives the same layer."""
+    """Run rootfs.sh and pack its folder, with sorted names and one mtime, so that a recipe gives the same layer
+    each time."""
     script = context / "rootfs.sh"
     if not script.is_file():
         return
@@ -216,7 +218,7 @@ def builder_choice() -> dict[str, str]:
 
 
 def run(name: str, command: list[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
-    """Run one step; what it prints matters only if it fails."""
+    """Run one step of building the image `name`; its output is shown only in the ImageError of a failure."""
     try:
         done = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""The doctor: its list of features, and what it makes of machines laid out in a folder."""
+"""The doctor: its list of features, and its answers for machines that are laid out in a folder."""
 
 import sys
 from collections.abc import Mapping
@@ -84,7 +84,7 @@ def answer(
         ("jit", "", {}, ("yes", "")),
         ("jit", "", {"proc/sys/net/core/bpf_jit_enable": "0"}, ("no", "the interpreter is used")),
         ("btf", BTF, {}, ("yes", f"/{BTF}")),
-        # /dev/null bound over it
+        # /dev/null is mounted over the file
         ("btf", BTF, {BTF: ""}, ("no", f"/{BTF} holds no BTF")),
         ("btf", "sys/nothing", {}, ("no", "/sys/nothing: No such file or directory")),
         ("cgroup2", "", {}, ("yes", "at /sys/fs/cgroup")),
@@ -125,7 +125,7 @@ def test_a_machine_and_the_answer(
     assert expected[1] is None or detail == expected[1]
 
 
-def test_alternatives_need_one(tmp_path: Path) -> None:
+def test_one_of_several_alternatives_is_enough(tmp_path: Path) -> None:
     wanted = feature("program", "raw_tracepoint:new|raw_tracepoint:old")
     assert answer(wanted, tmp_path, only("old")) == ("yes", "old")
     assert answer(wanted, tmp_path, refuses) == ("no", "raw_tracepoint new: Operation not permitted")
@@ -159,7 +159,7 @@ def test_an_engine_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
-def test_what_is_needed_and_missing_is_named_and_nothing_is_tried(tmp_path: Path) -> None:
+def test_a_feature_with_an_unmet_need_is_not_tried(tmp_path: Path) -> None:
     tried = []
 
     def program(kind: str, name: str) -> str:
@@ -192,11 +192,11 @@ def test_can_build(states: list[tuple[Any, bool]], expected: bool) -> None:
     assert doctor.can_build(results) is expected
 
 
-def test_every_feature_of_the_list_can_be_tried_and_mended() -> None:
+def test_every_feature_of_the_list_has_a_check_and_a_source() -> None:
     features = doctor.features()
     assert len({item.id for item in features}) == len(features) > 25
     for item in features:
-        assert item.tried_by in doctor.TRIES
+        assert item.tried_by in doctor.CHECKS
         assert item.source
         for option in item.kconfig:
             assert option.startswith("CONFIG_")

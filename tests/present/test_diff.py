@@ -2,10 +2,10 @@
 
 import io
 
-from slimtrace.present.diff import DIRECTORIES_SHOWN, losses
-from slimtrace.reason.explain.removed_files import Difference, DirectoryLoss, GonePath, PackageLoss
+from slimtrace.present.diff import DIRECTORIES_SHOWN, print_removed_files
+from slimtrace.reason.explain.removed_files import DirectoryLoss, PackageLoss, RemovedFiles, RemovedPath
 
-FOUND = Difference(
+FOUND = RemovedFiles(
     fat="my/app:1",
     slim="my/app.slim:1",
     files=100,
@@ -18,13 +18,13 @@ FOUND = Difference(
         PackageLoss("pypi", "a\x1b[31m", "", 4, 9, 90_000),
     ),
     directories=tuple(DirectoryLoss(f"/opt/{at}", 1, 1) for at in range(DIRECTORIES_SHOWN + 2)),
-    paths=(GonePath("/usr/bin/gcc", 300_000, "deb gcc"), GonePath("/opt/\n", 1)),
+    paths=(RemovedPath("/usr/bin/gcc", 300_000, "deb gcc"), RemovedPath("/opt/\n", 1)),
 )
 
 
 def printed(with_paths: bool = False) -> str:
     out = io.StringIO()
-    losses(FOUND, with_paths, out)
+    print_removed_files(FOUND, with_paths, out)
     return out.getvalue()
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from slimtrace.facts.progress import Tally
 from slimtrace.present import live
 from slimtrace.present.frame import frame
+from slimtrace.present.screen import Screen
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "/tmp/\x1b]0;owned\x07\x1b[2J[bold red]x[/]\u202egpj.exe"
@@ -37,9 +38,9 @@ class Clock:
         return self.now
 
 
-def plain() -> tuple[live.Screen, io.StringIO]:
+def plain() -> tuple[Screen, io.StringIO]:
     out = io.StringIO()
-    return live.Screen(out, Clock()), out
+    return Screen(out, Clock()), out
 
 
 def test_a_plain_line_per_phase() -> None:
@@ -112,7 +113,7 @@ def test_plain_lines_hold_no_control_characters() -> None:
 def test_a_reader_that_went_away_does_not_end_the_work() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "w", closefd=False) as stream, live.Screen(stream) as screen:
+    with os.fdopen(writing, "w", closefd=False) as stream, Screen(stream) as screen:
         with screen.phase("trace"):
             pass
         screen.note("nobody reads this")
@@ -128,35 +129,35 @@ class FakeTerminal(io.StringIO):
     ("environment", "json", "expected"),
     [
         ({"TERM": "xterm"}, False, live.LiveScreen),
-        ({"TERM": "xterm"}, True, live.Screen),
-        ({"TERM": "dumb"}, False, live.Screen),
-        ({}, False, live.Screen),
-        ({"TERM": "xterm", "NO_COLOR": "1"}, False, live.Screen),
-        ({"TERM": "xterm", "CI": "true"}, False, live.Screen),
+        ({"TERM": "xterm"}, True, Screen),
+        ({"TERM": "dumb"}, False, Screen),
+        ({}, False, Screen),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False, Screen),
+        ({"TERM": "xterm", "CI": "true"}, False, Screen),
         ({"TERM": "xterm", "CI": ""}, False, live.LiveScreen),
     ],
 )
-def test_which_dress(
+def test_which_screen(
     environment: dict[str, str], json: bool, expected: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("TERM", "NO_COLOR", "CI"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert type(live.screen(json, FakeTerminal())) is expected
-    assert type(live.screen(json, io.StringIO())) is live.Screen
+    assert type(live.make_screen(json, FakeTerminal())) is expected
+    assert type(live.make_screen(json, io.StringIO())) is Screen
 
 
-def picture(screen: live.Screen, width: int, height: int, over: bool = False, encoding: str = "utf-8") -> str:
+def picture(screen: Screen, width: int, height: int, finished: bool = False, encoding: str = "utf-8") -> str:
     raw = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
     console = Console(file=raw, width=width, height=height, force_terminal=True, color_system=None)
-    console.print(frame(screen, width, height, over, console))
+    console.print(frame(screen, width, height, finished, console))
     raw.flush()
     return raw.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
 
 
-def busy() -> live.Screen:
-    screen = live.Screen(io.StringIO(), Clock(0.0))
+def busy() -> Screen:
+    screen = Screen(io.StringIO(), Clock(0.0))
     screen.plan(*(f"phase-{number}" for number in range(9)))
     for number in range(3):
         with screen.phase(f"phase-{number}") as step:
@@ -167,7 +168,7 @@ def busy() -> live.Screen:
     screen.warn("lost events " * 20)
     newest = (HOSTILE, WIDE, "/a") * 4
     screen.watch(lambda: Tally(123456789, 17, 41230, 333, 12, tuple(range(8000, 8030)), newest[-10:]))
-    screen.kept(28_100_000, 812)
+    screen.show_kept(28_100_000, 812)
     return screen
 
 
@@ -182,7 +183,7 @@ def test_a_frame_fits_and_hides_no_control_characters(width: int, height: int) -
 
 
 def test_the_frame_of_a_narrow_terminal() -> None:
-    screen = live.Screen(io.StringIO(), Clock(0.0))
+    screen = Screen(io.StringIO(), Clock(0.0))
     screen.plan("inspect", "trace", "select")
     with screen.phase("inspect") as step:
         step.detail = "1.07 GB, 41,230 files"
@@ -205,7 +206,7 @@ def test_the_frame_of_a_narrow_terminal() -> None:
 
 
 def test_what_remains_is_phases_and_warnings() -> None:
-    text = picture(busy(), 80, 24, over=True)
+    text = picture(busy(), 80, 24, finished=True)
     assert "phase-2" in text
     assert "phase-4" not in text  # never begun
     assert "warning: lost events" in text
@@ -219,8 +220,8 @@ def test_a_terminal_without_unicode() -> None:
 PROGRAM = """
 import sys, time
 from slimtrace.facts.progress import Tally
-from slimtrace.present.live import screen
-with screen() as view:
+from slimtrace.present.live import make_screen
+with make_screen() as view:
     view.watch(lambda: Tally(5, 0, 4, 3, 2, (80,), ("/bin/sh",)))
     with view.phase("trace"):
         print("READY", flush=True)
@@ -231,7 +232,8 @@ with screen() as view:
 
 
 def on_terminal(*arguments: str, act: signal.Signals | None = None, columns: int = 80) -> tuple[str, str, int]:
-    """Run PROGRAM with its stderr on a terminal of its own; what came there, on stdout, and the exit code."""
+    """Run PROGRAM with its stderr on a terminal of its own. Gives the terminal's output, stdout and the exit
+    code."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "COLUMNS", "LINES")}
@@ -294,7 +296,8 @@ def test_rich_is_not_loaded_without_a_terminal() -> None:
     program = """
 import io, sys
 from slimtrace.present import live, summary
-with live.Screen(io.StringIO()) as screen, screen.phase("x"):
+from slimtrace.present.screen import Screen
+with Screen(io.StringIO()) as screen, screen.phase("x"):
     pass
 assert not any(name.split(".")[0] == "rich" for name in sys.modules)
 """

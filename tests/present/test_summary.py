@@ -151,7 +151,7 @@ no-new-privileges --security-opt 'seccomp=out dir/seccomp.json' --read-only --tm
 )
 def test_doubts_are_grouped(doubts: list[tuple[str, str, str]], expected: list[str]) -> None:
     out = io.StringIO()
-    summary.summary(replace(SMALL, doubts=tuple(Doubt(*doubt) for doubt in doubts)), out)
+    summary.print_build(replace(SMALL, doubts=tuple(Doubt(*doubt) for doubt in doubts)), out)
     assert f"\nDoubts\n  {'  '.join(expected)}\n" in out.getvalue()
 
 
@@ -159,7 +159,7 @@ def test_doubts_are_grouped(doubts: list[tuple[str, str, str]], expected: list[s
 def test_a_report_and_its_text(case: str) -> None:
     report, expected = CASES[case]
     out = io.StringIO()
-    summary.summary(report, out)
+    summary.print_build(report, out)
     assert out.getvalue() == expected
 
 
@@ -182,10 +182,12 @@ def everything(out: io.StringIO) -> None:
         confinement=Confinement((HOSTILE,), False, True, (Writable(HOSTILE),), HOSTILE, {}, (HOSTILE,)),
         trial=Trial(1, 1, (HOSTILE,), Repairs((HOSTILE,), (HOSTILE,), (), (HOSTILE,), (HOSTILE,))),
     )
-    summary.summary(report, out)
-    verify.profiled(report, out)
+    summary.print_build(report, out)
+    verify.print_profiles(report, out)
     found = (Difference(HOSTILE, HOSTILE, HOSTILE),)
-    verify.compared(Comparison(HOSTILE, HOSTILE, 1, found, (HOSTILE,), (HOSTILE,), found, (HOSTILE,)), out)
+    verify.print_comparison(
+        Comparison(HOSTILE, HOSTILE, 1, found, (HOSTILE,), (HOSTILE,), found, (HOSTILE,)), out
+    )
     config = {
         "User": HOSTILE,
         "Cmd": [HOSTILE],
@@ -196,10 +198,10 @@ def everything(out: io.StringIO) -> None:
         "Healthcheck": {"Test": ["CMD", HOSTILE]},
     }
     image = Image(HOSTILE, HOSTILE, config=config, history=(HistoryEntry(HOSTILE, comment=HOSTILE),))
-    info.describe(image, f"FROM scratch\nRUN {HOSTILE}\n", stream=out)
+    info.print_image(image, f"FROM scratch\nRUN {HOSTILE}\n", stream=out)
     feature = Feature("x", HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, required=True)
-    summary.doctor([FeatureResult(feature, "no", HOSTILE)], out)
-    summary.error(SlimtraceError(f"cannot read {HOSTILE}", HOSTILE), out)
+    summary.print_doctor([FeatureResult(feature, "no", HOSTILE)], out)
+    summary.print_error(SlimtraceError(f"cannot read {HOSTILE}", HOSTILE), out)
 
 
 def test_plain_text_holds_no_control_characters() -> None:
@@ -227,7 +229,7 @@ def test_forty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("TERM", "xterm")
     out = Terminal()
-    summary.summary(FULL, out)
+    summary.print_build(FULL, out)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
     # Lines to be copied are not broken by us: the terminal wraps them and still copies one line.
     folded = [line for line in lines if "docker run" not in line and "times smaller" not in line]
@@ -237,13 +239,13 @@ def test_forty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_encoding_without_the_characters() -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
-    summary.error(SlimtraceError("cannot open /tmp/漢字"), out)
+    summary.print_error(SlimtraceError("cannot open /tmp/漢字"), out)
     assert raw.getvalue() == b"slimtrace: cannot open /tmp/\\u6f22\\u5b57\n"
 
 
 def test_an_error_and_its_hint() -> None:
     out = io.StringIO()
-    summary.error(SlimtraceError("cannot find the image x", "docker images lists what is there"), out)
+    summary.print_error(SlimtraceError("cannot find the image x", "docker images lists what is there"), out)
     assert out.getvalue() == "slimtrace: cannot find the image x\nhint: docker images lists what is there\n"
 
 
@@ -260,7 +262,7 @@ def test_an_image_described() -> None:
         ),
     )
     out = io.StringIO()
-    info.describe(image, "FROM scratch\nADD x /\n", stream=out)
+    info.print_image(image, "FROM scratch\nADD x /\n", stream=out)
     assert out.getvalue() == textwrap.dedent(
         """\
         Image
@@ -297,7 +299,7 @@ def test_a_diagnosis() -> None:
         FeatureResult(feature("d"), "no", "absent"),
     ]
     out = io.StringIO()
-    summary.doctor(results, out)
+    summary.print_doctor(results, out)
     assert out.getvalue() == textwrap.dedent(
         """\
         This machine
@@ -316,7 +318,7 @@ def test_a_diagnosis() -> None:
         """
     )
     out = io.StringIO()
-    summary.doctor([results[0], results[3]], out)
+    summary.print_doctor([results[0], results[3]], out)
     assert out.getvalue().endswith("\nslimtrace build can work here\n")
 
 
@@ -350,7 +352,7 @@ def test_a_capture_says_what_was_connected_to() -> None:
     trace = Trace(sockets=tuple(sockets))
     seen = Capture(Image("sha256:1", "my/app"), FileTree({"/": Entry("/", Kind.DIR)}), trace, Answers())
     stream = io.StringIO()
-    summary.captured(seen, Path("monday"), stream)
+    summary.print_capture(seen, Path("monday"), stream)
     text = " ".join(stream.getvalue().split())
     assert "10.0.0.7:1, 10.0.0.7:2, 10.0.0.7:3, 10.0.0.7:4, 10.0.0.7:5 and 2 more" in text
     assert "inet stream, inet6 stream" in text

@@ -9,12 +9,12 @@ from rich.cells import cell_len
 
 from slimtrace.facts.image import HistoryEntry, Image
 from slimtrace.present import info, progress, why
-from slimtrace.reason.explain.absence import Because
-from slimtrace.reason.explain.why import Account, Below, Link, Step, Verdict
-from slimtrace.reason.image.inventory import Copies, Duplicates, Inventory, LayerSums, Powerful, Sized
+from slimtrace.reason.explain.absence import AbsenceReason
+from slimtrace.reason.explain.why import DirectoryTotals, Explanation, Link, Step, Verdict
+from slimtrace.reason.image.inventory import Copies, Duplicates, Inventory, LayerSums, PrivilegedFile, SizedPath
 
 HOSTILE = "\x1b[2J[bold red]x[/]\u202e\n\r\t\udcff"
-KEPT = Account(
+KEPT = Explanation(
     "current/a.css",
     "/srv/app/static/a.css",
     Verdict.KEPT,
@@ -29,19 +29,19 @@ KEPT = Account(
     reasons=("opened by /usr/sbin/nginx", "looked at by /usr/sbin/nginx"),
     names=("/srv/app/static/b.css",),
 )
-DROPPED = Account(
+DROPPED = Explanation(
     "/bin/sh",
     "/usr/bin/sh",
     Verdict.DROPPED,
     "link",
     target="dash",
     links=(Link("/bin", "usr/bin", False),),
-    because=(Because("unused", "nothing used it"),),
-    end=Account(
-        "/usr/bin/sh", "/usr/bin/dash", Verdict.ABSENT, because=(Because("absent", "it is not there"),)
+    because=(AbsenceReason("unused", "nothing used it"),),
+    end=Explanation(
+        "/usr/bin/sh", "/usr/bin/dash", Verdict.ABSENT, because=(AbsenceReason("absent", "it is not there"),)
     ),
 )
-HOSTILES = Account(
+HOSTILES = Explanation(
     HOSTILE,
     HOSTILE,
     Verdict.KEPT,
@@ -51,9 +51,9 @@ HOSTILES = Account(
     links=(Link(HOSTILE, HOSTILE, False),),
     chain=(Step(HOSTILE, HOSTILE, HOSTILE),),
     reasons=(HOSTILE,),
-    because=(Because("x", HOSTILE),),
+    because=(AbsenceReason("x", HOSTILE),),
     names=(HOSTILE,),
-    below=Below(1, 2, 3, 4),
+    below=DirectoryTotals(1, 2, 3, 4),
 )
 INVENTORY = Inventory(
     layers=(LayerSums(3, 100, 4), LayerSums(1, 50, 1, 1, 20, 2, 30)),
@@ -62,9 +62,9 @@ INVENTORY = Inventory(
     links=2,
     size=100,
     duplicates=Duplicates(1, 20, (Copies(20, 3, (HOSTILE, "/a/" * 40, "/b")),)),
-    powerful=(Powerful(HOSTILE, 0o4755, 0, 5, "cap_net_raw=ep"),),
-    largest_files=(Sized(HOSTILE, 10**9),),
-    largest_directories=(Sized("/usr/" * 30, 10**7),),
+    powerful=(PrivilegedFile(HOSTILE, 0o4755, 0, 5, "cap_net_raw=ep"),),
+    largest_files=(SizedPath(HOSTILE, 10**9),),
+    largest_directories=(SizedPath("/usr/" * 30, 10**7),),
     packages={"dpkg": 3},
 )
 IMAGE = Image(
@@ -83,9 +83,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def plain(found: Account, slim: str = "app.slim:1", *cautions: str) -> str:
+def plain(found: Explanation, slim: str = "app.slim:1", *cautions: str) -> str:
     out = io.StringIO()
-    why.explained(found, slim, cautions, out)
+    why.print_explanation(found, slim, cautions, out)
     return out.getvalue()
 
 
@@ -141,7 +141,7 @@ def test_a_dropped_link() -> None:
 
 def test_what_the_files_of_an_image_come_to() -> None:
     out = io.StringIO()
-    info.describe(IMAGE, "FROM scratch\nRUN a\t&& b\n", INVENTORY, out)
+    info.print_image(IMAGE, "FROM scratch\nRUN a\t&& b\n", INVENTORY, out)
     text = out.getvalue()
     # Layers are counted as the history counts them.
     assert "layer 3  replaces 1 file, 20 B; removes 2 files, 30 B" in text
@@ -160,9 +160,9 @@ def test_no_name_steers_a_terminal_and_the_lines_fit(columns: int, monkeypatch: 
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     out = Terminal()
-    why.explained(HOSTILES, HOSTILE, (HOSTILE,), out)
+    why.print_explanation(HOSTILES, HOSTILE, (HOSTILE,), out)
     told = out.getvalue()
-    info.describe(IMAGE, "FROM scratch\n", INVENTORY, out)
+    info.print_image(IMAGE, "FROM scratch\n", INVENTORY, out)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
     assert all(line.isprintable() for line in lines)
     assert "[bold red]x[/]" in "".join(lines)
@@ -172,8 +172,8 @@ def test_no_name_steers_a_terminal_and_the_lines_fit(columns: int, monkeypatch: 
 
 def test_plain_text_holds_no_control_characters() -> None:
     out = io.StringIO()
-    why.explained(HOSTILES, HOSTILE, (HOSTILE,), out)
-    info.describe(IMAGE, f"FROM scratch\nRUN {HOSTILE}\n", INVENTORY, out)
+    why.print_explanation(HOSTILES, HOSTILE, (HOSTILE,), out)
+    info.print_image(IMAGE, f"FROM scratch\nRUN {HOSTILE}\n", INVENTORY, out)
     assert all(char == "\n" or char.isprintable() for char in out.getvalue())
 
 

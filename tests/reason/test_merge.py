@@ -1,4 +1,4 @@
-"""Merging captures: the order, the grouping and the repetition of them must not matter."""
+"""Merging captures: their order, grouping and repetition must not matter."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,18 +20,18 @@ from slimtrace.facts.events import (
     Socket,
     Trace,
     Use,
-    process,
+    process_key,
 )
 from slimtrace.facts.image import Image
 from slimtrace.facts.mentions import Mention
 from slimtrace.facts.runs import Answer, Run, Start
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.reason.merge import merge
+from slimtrace.reason.merge import merge_captures
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # captures have many parts
 TREE = FileTree({"/": Entry("/", Kind.DIR)})
 NAMES = st.sampled_from(["/a", "/b/c", "/d\udcff", "x y"])
-PIDS = st.builds(process, st.integers(0, 3), st.integers(1, 5))
+PIDS = st.builds(process_key, st.integers(0, 3), st.integers(1, 5))
 CALLS = st.lists(st.sampled_from(["read", "write", "mmap", "clone3"]), unique=True).map(
     lambda found: tuple(sorted(found))
 )
@@ -95,27 +95,31 @@ CAPTURES = st.builds(capture, TRACES, ANSWERS, REFERENCES, RUNS)
 @PATIENT
 @given(CAPTURES, CAPTURES)
 def test_the_order_does_not_matter(one: Capture, other: Capture) -> None:
-    assert merge([one, other]) == merge([other, one])
+    assert merge_captures([one, other]) == merge_captures([other, one])
 
 
 @PATIENT
 @given(CAPTURES, CAPTURES, CAPTURES)
 def test_the_grouping_does_not_matter(one: Capture, two: Capture, three: Capture) -> None:
-    assert merge([merge([one, two]), three]) == merge([one, merge([two, three])]) == merge([one, two, three])
+    assert (
+        merge_captures([merge_captures([one, two]), three])
+        == merge_captures([one, merge_captures([two, three])])
+        == merge_captures([one, two, three])
+    )
 
 
 @PATIENT
 @given(CAPTURES)
 def test_a_capture_merged_with_itself_is_itself(one: Capture) -> None:
-    once = merge([one])
-    assert merge([one, one]) == once
-    assert merge([once, one]) == once
+    once = merge_captures([one])
+    assert merge_captures([one, one]) == once
+    assert merge_captures([once, one]) == once
 
 
 @PATIENT
 @given(CAPTURES, CAPTURES)
 def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
-    both = merge([one, other]).trace
+    both = merge_captures([one, other]).trace
     for part in (one.trace, other.trace):
         assert set(part.uses) <= set(both.uses)
         assert set(part.execs) <= set(both.execs)
@@ -133,7 +137,7 @@ def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
 @PATIENT
 @given(CAPTURES, CAPTURES)
 def test_every_run_is_there_once(one: Capture, other: Capture) -> None:
-    both = merge([one, other]).runs
+    both = merge_captures([one, other]).runs
     assert all(run in both for run in (*one.runs, *other.runs))
     assert all(run in (*one.runs, *other.runs) for run in both)
     assert all(both.count(run) == 1 for run in both)
@@ -144,7 +148,7 @@ def test_capabilities_are_those_of_both() -> None:
         CapabilitySet(Phase.APP, Origin.CONTAINER, granted=("chown",), denied=("kill",)),
         CapabilitySet(Phase.APP, Origin.CONTAINER, granted=("setuid",), denied=("kill",)),
     ]
-    both = merge([capture(Trace(capabilities=(group,)), Answers(), "app:1") for group in groups])
+    both = merge_captures([capture(Trace(capabilities=(group,)), Answers(), "app:1") for group in groups])
     assert both.trace.capabilities == (
         CapabilitySet(Phase.APP, Origin.CONTAINER, granted=("chown", "setuid"), denied=("kill",)),
     )
@@ -153,15 +157,15 @@ def test_capabilities_are_those_of_both() -> None:
 def test_a_mount_counts_only_where_every_run_had_it() -> None:
     one = capture(Trace(mounts=(Mount("/data"), Mount("/proc"))), Answers(), "app:1")
     other = capture(Trace(mounts=(Mount("/proc", "proc"),)), Answers(), "app:1")
-    assert merge([one, other]).trace.mounts == (Mount("/proc", "proc"),)
+    assert merge_captures([one, other]).trace.mounts == (Mount("/proc", "proc"),)
 
 
 def test_a_name_is_preferred_to_an_id() -> None:
     captures = [capture(Trace(), Answers(), reference) for reference in ("sha256:1", "app:1")]
-    assert merge(captures).image.reference == "app:1"
+    assert merge_captures(captures).image.reference == "app:1"
 
 
 def test_captures_of_two_images_are_refused() -> None:
     other = Capture(Image("sha256:2", "other:1"), TREE, Trace(), Answers())
     with pytest.raises(SlimtraceError, match=r"cannot merge captures of two images: .*app:1.*other:1"):
-        merge([capture(Trace(), Answers(), "app:1"), other])
+        merge_captures([capture(Trace(), Answers(), "app:1"), other])

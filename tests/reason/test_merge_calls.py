@@ -1,13 +1,13 @@
-"""Merging what was told of calls, their arguments and their first callers."""
+"""Merging the recorded arguments and first callers of system calls."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.events import MAX_VALUES, CallArguments, FirstCall, Phase, Trace, process
+from slimtrace.facts.events import MAX_VALUES, CallArguments, FirstCall, Phase, Trace, process_key
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import FileTree
-from slimtrace.reason.merge import merge
+from slimtrace.reason.merge import merge_captures
 
 NAMES = st.sampled_from(["socket", "clone"])
 PHASES = st.sampled_from([Phase.FILTERED, Phase.APP])
@@ -24,7 +24,7 @@ FIRST_CALLS = st.builds(
     FirstCall,
     NAMES,
     st.sampled_from(["", "/a", "/b"]),
-    st.builds(process, st.integers(0, 3), st.integers(1, 5)),
+    st.builds(process_key, st.integers(0, 3), st.integers(1, 5)),
     PHASES,
 )
 
@@ -42,41 +42,47 @@ CAPTURES = st.builds(
 
 @given(CAPTURES, CAPTURES, CAPTURES)
 def test_order_grouping_and_repetition_do_not_matter(one: Capture, two: Capture, three: Capture) -> None:
-    assert merge([one, two]) == merge([two, one])
-    assert merge([merge([one, two]), three]) == merge([one, merge([two, three])]) == merge([one, two, three])
-    assert merge([one, one]) == merge([one]) == merge([merge([one]), one])
+    assert merge_captures([one, two]) == merge_captures([two, one])
+    assert (
+        merge_captures([merge_captures([one, two]), three])
+        == merge_captures([one, merge_captures([two, three])])
+        == merge_captures([one, two, three])
+    )
+    assert merge_captures([one, one]) == merge_captures([one]) == merge_captures([merge_captures([one]), one])
 
 
 @given(CAPTURES, CAPTURES)
 def test_nothing_that_one_saw_is_missing(one: Capture, other: Capture) -> None:
-    both = merge([one, other]).trace
+    both = merge_captures([one, other]).trace
     for part in (one.trace, other.trace):
-        for told in part.arguments:
+        for recorded in part.arguments:
             (same,) = (
-                found for found in both.arguments if (found.call, found.phase) == (told.call, told.phase)
+                found
+                for found in both.arguments
+                if (found.call, found.phase) == (recorded.call, recorded.phase)
             )
-            assert set(told.values) <= set(same.values) or same.more
-            assert same.more or not told.more
+            assert set(recorded.values) <= set(same.values) or same.more
+            assert same.more or not recorded.more
         assert {(first.call, first.phase) for first in part.first_calls} <= {
             (first.call, first.phase) for first in both.first_calls
         }
 
 
-def test_of_too_many_values_it_is_said_that_there_were_more() -> None:
+def test_more_says_that_there_were_too_many_values() -> None:
     halves = [
         capture(Trace(arguments=(CallArguments("socket", 0, tuple(values)),)))
         for values in (range(MAX_VALUES), range(1, MAX_VALUES + 1))
     ]
-    (one,) = merge(halves).trace.arguments
+    (one,) = merge_captures(halves).trace.arguments
     assert (one.values, one.more) == (tuple(range(MAX_VALUES)), True)
-    (one,) = merge([halves[1], halves[1]]).trace.arguments
+    (one,) = merge_captures([halves[1], halves[1]]).trace.arguments
     assert (one.values, one.more) == (tuple(range(1, MAX_VALUES + 1)), False)
 
 
-def test_who_was_first_is_one_of_both() -> None:
+def test_the_first_caller_is_one_of_both() -> None:
     runs = [
         capture(Trace(first_calls=(FirstCall("sync", program, pid),)))
         for program, pid in (("", 1), ("/b", 2), ("/a", 3))
     ]
     for some, expected in ((runs, "/a"), (runs[:2], "/b"), (runs[:1], "")):
-        assert [one.program for one in merge(some).trace.first_calls] == [expected]
+        assert [one.program for one in merge_captures(some).trace.first_calls] == [expected]

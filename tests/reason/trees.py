@@ -11,8 +11,8 @@
         "/data": "file 0640 size=12 inode=3",
     })
 
-Directories above an entry are there by themselves. A backslash-n in a text or script is a newline. What an ELF
-file `says` are its mentions, KIND:NAME; of a jar the elements of its class path are given.
+The directories above an entry need no entry of their own. A backslash-n in a text or script is a newline.
+`says` of an ELF file are its mentions (facts.mentions), KIND:NAME; a jar has the elements of its class path.
 """
 
 import io
@@ -32,7 +32,7 @@ from slimtrace.facts.selection import Selection
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.keep import graph_builder
 from slimtrace.reason.keep.rules import Rules
-from slimtrace.reason.keep.select import select
+from slimtrace.reason.keep.select import select_paths
 
 GLIBC = {
     "/lib": "link usr/lib",
@@ -50,11 +50,11 @@ DASH = {
 
 
 def tree(spec: Mapping[str, str]) -> FileTree:
-    return world(spec)[0]
+    return tree_and_answers(spec)[0]
 
 
-def world(spec: Mapping[str, str]) -> tuple[FileTree, Answers]:
-    """The tree and what its files say."""
+def tree_and_answers(spec: Mapping[str, str]) -> tuple[FileTree, Answers]:
+    """The tree, and the answers about the content of its files."""
     entries = {"/": Entry("/", Kind.DIR, 0o755)}
     elfs: dict[str, Elf | None] = {}
     heads: dict[str, bytes | None] = {}
@@ -89,11 +89,11 @@ def world(spec: Mapping[str, str]) -> tuple[FileTree, Answers]:
             named[f"{Language.ZIP} {path}"] = tuple(Mention("class-path", word) for word in rest.split())
         heads[path] = paths.encode(content)[:HEAD_BYTES]
         texts[path] = content
-    return FileTree(entries), Told(elfs, heads, texts, named)
+    return FileTree(entries), ReadingAnswers(elfs, heads, texts, named)
 
 
-class Told(Answers):
-    """Answers that read what the files of a test name when they are asked."""
+class ReadingAnswers(Answers):
+    """Answers that read the mentions and manifests in a test's files on demand."""
 
     def mentions(self, path: str, language: Language) -> tuple[Mention, ...]:
         if f"{language} {path}" in self.named:
@@ -129,8 +129,9 @@ def capture(
     mounts: Iterable[str] = (),
     **trace: Any,
 ) -> Capture:
-    """A capture of one run, in which each process used all its files by what it executed last."""
-    files, contents = world(spec)
+    """A capture of one run, in which each process used all its files by the program that it executed last,
+    unless the use names another."""
+    files, contents = tree_and_answers(spec)
     image = Image("sha256:0", "test/app:1", config=config or {})
     execs = tuple(execs)
     programs = {run.pid: paths.join(run.base, run.asked) for run in execs}
@@ -139,11 +140,11 @@ def capture(
 
 
 def selected(seen: Capture, rules: Rules | None = None) -> Selection:
-    return select(graph_builder.grow(seen, rules), seen, rules)
+    return select_paths(graph_builder.build_graph(seen, rules), seen, rules)
 
 
 def kept(seen: Capture, rules: Rules | None = None) -> set[str]:
-    """What is kept besides plain directories above other kept paths, and the root."""
+    """The kept paths, without the root and directories that are kept only for what is below them."""
     chosen = selected(seen, rules)
     return {
         path
@@ -157,5 +158,5 @@ def read(path: str, resolved: str = "", **more: Any) -> FileUse:
 
 
 def orders(items: Iterable[Any], limit: int = 24) -> Iterator[tuple[Any, ...]]:
-    """The items in every order, as far as `limit` goes."""
+    """The items in every order, at most `limit` of them."""
     return itertools.islice(itertools.permutations(tuple(items)), limit)

@@ -1,11 +1,11 @@
-"""Runs in the machine: the workloads in little containers of our own making, under the probes.
+"""Runs in the virtual machine: the workloads in minimal containers that this script makes, under the probes.
 
     guest.py IMAGE.tar CASES
 
-All cases, a list in JSON, share one Probes object, since compiling takes ten seconds here. What was seen comes
-out as lines of JSON. A container is what the probes know one by: a cgroup that has its id in its name, made
-after `arm`, and a process in it which executes its program in a mount namespace of its own. No Docker: that
-would take longer than all the rest.
+All cases, a list in JSON, share one Probes object, since compiling takes ten seconds here. What the probes
+reported is printed as lines of JSON. A container has only what the probes recognise one by: a cgroup with the
+container's id in its name, made after `arm`, and a process in that cgroup which executes its program in a mount
+namespace of its own. Docker is not used: starting it would take longer than all the rest.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ from slimtrace.errors import SlimtraceError
 from slimtrace.facts.events import CAPABILITIES
 from slimtrace.observe.kernel import bcc_compiler, programs, running_kernel, syscalls
 from slimtrace.observe.kernel.probes import Probes
-from slimtrace.observe.kernel.programs import Reads, Rings
+from slimtrace.observe.kernel.programs import IoUring, KernelReads
 
 SCRATCH = Path("/run/scratch")
 CGROUPS = Path("/sys/fs/cgroup")
-# Where a container's cgroup is: as Docker makes it with cgroupfs, with systemd, and one that the container made
-# itself; "elsewhere" is none of the container's.
-PLACES = {
+# The path of a container's cgroup: as Docker makes it with the cgroupfs driver, with the systemd driver, and a
+# child cgroup that the container made itself; "elsewhere" is a cgroup that is not the container's.
+CGROUP_LAYOUTS = {
     "plain": "{id}",
     "systemd": "system.slice/docker-{id}.scope",
     "nested": "{id}/inner",
     "elsewhere": "{other}",
 }
-# What Docker leaves to a container (its oci.DefaultCapabilities)
-KEPT = {
+# Docker's default capabilities (moby, oci.DefaultCapabilities)
+DEFAULT_CAPABILITIES = {
     "chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "net_bind_service",
     "net_raw", "sys_chroot", "mknod", "audit_write", "setfcap",
 }  # fmt: skip
-FAILED = 111  # the container's program was not reached
+NOT_STARTED = 111  # the container's program was not reached
 SECONDS = 60.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # sched.h, sys/mount.h, linux/prctl.h
 _CLONE_NEWNS, _MS_PRIVATE, _MS_REC, _MNT_DETACH, _PR_CAPBSET_DROP = 0x20000, 1 << 18, 1 << 14, 2, 24
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
-# A filter that is Docker's in the one thing that the probes see: clone3 is answered with ENOSYS. The codes are
-# of linux/bpf_common.h, the verdicts of linux/seccomp.h.
+# A seccomp filter that acts as Docker's does in the one respect that the probes see: clone3 fails with ENOSYS.
+# The opcodes are from linux/bpf_common.h, the return values from linux/seccomp.h.
 _FILTER = (
     (0x20, 0, 0, 0),  # load the call's number
     (0x15, 0, 1, syscalls.number_of("clone3")),
@@ -73,17 +73,18 @@ _FILTER = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One workload in a container; `user` is UID:GID and `cap_add` what Docker takes by these names."""
+    """One workload in a container. `user` is UID:GID, `layout` a key of CGROUP_LAYOUTS, and `cap_add` names
+    capabilities as Docker's --cap-add does."""
 
     command: tuple[str, ...]
     user: str = ""
-    place: str = "plain"
+    layout: str = "plain"
     cap_add: tuple[str, ...] = ()
 
 
-class Watch:
-    """All that is used of Probes. One for all cases: `seen`, the sets of calls and of capabilities begin anew
-    with each; what was lost adds up."""
+class SharedProbes:
+    """One Probes object for all cases. `seen`, the system calls and the capabilities start empty with each
+    case; the number of lost records adds up over all of them."""
 
     def __init__(self) -> None:
         self.seen = Seen()
@@ -107,17 +108,17 @@ class Watch:
         self._forget()
 
     def _forget(self) -> None:
-        # the probes themselves, which are for one recording, have no use for this
-        self._probes._loaded["called"].clear()
-        self._probes._loaded["noted"].clear()
-        if self._probes.way.capabilities:
+        # Probes is made for one recording and has no method that empties its maps.
+        self._probes._loaded["syscalls_made"].clear()
+        self._probes._loaded["argument_values"].clear()
+        if self._probes.variant.capabilities:
             self._probes._loaded["capabilities"].clear()
 
     def end(self) -> Seen:
         seen, probes = self.seen, self._probes
         seen.capabilities = probes.capability_sets() or ()
         seen.calls, seen.arguments = probes.call_sets(), probes.arguments()
-        seen.first_calls = seen.callers.first_calls(probes.firsts(), 0, {}, {})
+        seen.first_calls = seen.callers.first_calls(probes.first_callers(), 0, {}, {})
         seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
         return seen
 
@@ -125,36 +126,36 @@ class Watch:
         self._probes.drain()
 
     def features(self) -> dict[str, bool]:
-        """What works on some kernels only."""
+        """The features that only some kernels have."""
         return {
             "cap_capable": running_kernel.read_btf().has_tracepoint("cap_capable"),
             "capabilities": self._probes.capability_sets() is not None,
-            "plain loads": self._probes.way.reads >= Reads.FOLLOWED,
-            "casts": self._probes.way.reads is Reads.CAST,
-            "system calls by perf": self._probes.way.by_perf,
-            "io_uring by name": self._probes.way.rings is Rings.NAMED,
+            "plain loads": self._probes.variant.reads >= KernelReads.PLAIN_LOADS,
+            "casts": self._probes.variant.reads is KernelReads.CASTS,
+            "system calls by perf": self._probes.variant.by_perf,
+            "io_uring by name": self._probes.variant.io_uring is IoUring.NAMED,
         }
 
 
-def run(watch: Watch, case: Case, image: Path) -> tuple[int, Seen]:
-    """The exit code of a case's program and what was seen of it."""
+def run(watch: SharedProbes, case: Case, image: Path) -> tuple[int, Seen]:
+    """Run one case: the exit code of its program, and what the probes reported of it."""
     container_id, other = secrets.token_hex(32), secrets.token_hex(32)
     watch.begin(container_id)
-    cgroup = CGROUPS / PLACES[case.place].format(id=container_id, other=other)
+    cgroup = CGROUPS / CGROUP_LAYOUTS[case.layout].format(id=container_id, other=other)
     cgroup.mkdir(parents=True)
     root = _overlay(image, container_id)
     output = os.memfd_create("output")
     pid = os.fork()
     if pid == 0:
         try:
-            _become(case, cgroup, root, output)
+            _exec_program(case, cgroup, root, output)
         except BaseException as problem:
             print(f"cannot start {case.command}: {problem!r}", file=sys.stderr, flush=True)
-        os._exit(FAILED)
+        os._exit(NOT_STARTED)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if case.place == "elsewhere":
-        time.sleep(0.5)  # nothing has to come
-    else:  # the end of the first process is the last that comes
+    if case.layout == "elsewhere":
+        time.sleep(0.5)  # no record may arrive
+    else:  # the first process's exit is the last record
         until(lambda: any(ended.pid == pid for ended in watch.seen.exits), SECONDS)
     seen = watch.end()
     seen.output = os.pread(output, 1 << 20, 0).decode()
@@ -163,8 +164,8 @@ def run(watch: Watch, case: Case, image: Path) -> tuple[int, Seen]:
 
 
 def _overlay(image: Path, name: str) -> Path:
-    """A root file system like Docker's. It stays mounted: what was told is remembered by the kernel's own
-    addresses, and a new overlay must not get those of an old one."""
+    """Mount a root file system like Docker's overlay. It stays mounted: the probes recognise what they have
+    reported already by addresses in the kernel, and a new overlay must not get the addresses of an old one."""
     upper, work, root = (SCRATCH / name / part for part in ("upper", "work", "root"))
     for folder in (upper, work, root):
         folder.mkdir(parents=True)
@@ -173,9 +174,9 @@ def _overlay(image: Path, name: str) -> Path:
     return root
 
 
-def _become(case: Case, cgroup: Path, root: Path, output: int) -> None:
-    """Turn this process into the container's program. No other program runs on the way: it would be taken for
-    that."""
+def _exec_program(case: Case, cgroup: Path, root: Path, output: int) -> None:
+    """Turn this process into the container's program. It executes no other program before: the probes would
+    take that one for the container's."""
     _must(_libc.unshare, _CLONE_NEWNS)
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     os.chdir(root)
@@ -193,7 +194,7 @@ def _become(case: Case, cgroup: Path, root: Path, output: int) -> None:
         os.dup2(output, number)
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for number, name in enumerate(CAPABILITIES[: last + 1]):
-        if name not in KEPT and name.upper() not in case.cap_add:
+        if name not in DEFAULT_CAPABILITIES and name.upper() not in case.cap_add:
             _must(_libc.prctl, _PR_CAPBSET_DROP, number, 0, 0, 0)
     _filter_calls()
     if case.user:
@@ -220,9 +221,9 @@ def _must(call: Callable[..., int], *arguments: Any) -> None:
         raise OSError(code, f"{os.strerror(code)}: {call.__name__}{arguments}")
 
 
-def passed_over() -> int:
-    """How often the kernel left one of this process's programs out, because it was running on that processor
-    already: `recursion_misses` of Linux 5.12 and later. The program itself cannot know."""
+def recursion_misses() -> int:
+    """How often the kernel skipped one of this process's BPF programs because the program was already running
+    on that processor: `recursion_misses` in fdinfo, Linux 5.12 and later. No BPF program can count that."""
     lines = [
         line
         for fd in Path("/proc/self/fdinfo").iterdir()
@@ -232,13 +233,13 @@ def passed_over() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("recursion_misses:"))
 
 
-def tell(**facts: Any) -> None:
-    """One line of output."""
+def emit(**facts: Any) -> None:
+    """Print one line of JSON for the host."""
     print(json.dumps(facts), flush=True)
 
 
 def compile_once() -> None:
-    """Everything from here on is done with programs that were kept."""
+    """Fill the program cache, and make any further compilation fail: the cases run with cached programs."""
 
     def refuse(*_: object) -> NoReturn:
         raise RuntimeError("compiled for the second time")
@@ -249,7 +250,7 @@ def compile_once() -> None:
 
 
 def main() -> int:
-    """Everything that is asked for, or the reason why there is nothing to tell."""
+    """Run all cases; print their results, or the reason why the probes cannot be loaded."""
     archive, cases = sys.argv[1], json.loads(sys.argv[2])
     image = SCRATCH / "image"
     image.mkdir()
@@ -260,20 +261,20 @@ def main() -> int:
     try:
         compile_once()
         ready = time.monotonic()
-        watch = Watch()
+        watch = SharedProbes()
     except SlimtraceError as problem:
-        tell(failed=problem.message)
+        emit(failed=problem.message)
         return 1
     with watch:
-        tell(kernel=platform.release(), features=watch.features())
+        emit(kernel=platform.release(), features=watch.features())
         loaded = time.monotonic()
         for value in cases:
             code, seen = run(watch, codec.decode(Case, value), image)
-            tell(case=value, code=code, seen=codec.encode(seen))
+            emit(case=value, code=code, seen=codec.encode(seen))
         watch.close()
         moments = {"compile": (begun, ready), "load": (ready, loaded), "run": (loaded, time.monotonic())}
         times = {name: round(after - before, 2) for name, (before, after) in moments.items()}
-        tell(passed_over=passed_over(), **times)
+        emit(recursion_misses=recursion_misses(), **times)
     return 0
 
 

@@ -1,6 +1,6 @@
-"""The initramfs of a machine: busybox, a few modules, and the script that brings the host's root up.
+"""The initramfs of a virtual machine: busybox, a few modules, and the script that mounts the host's root.
 
-busybox does everything until the command runs, so that the root needs nothing of its own.
+busybox does everything until the command runs, so that the root file system needs no program of its own for it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from vm.kernels import Kernel
 
-# With what they depend on; a name that is built in is left out.
+# Loaded with their dependencies; modules that are built into the kernel are left out.
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "virtiofs", "overlay", "ext4")
-ROOT_TAG = "root"  # the host's root by virtiofs
+ROOT_TAG = "root"  # virtiofs tag of the host's root
 OUTPUT_PORT, STATUS_PORT = 1, 2  # of the virtio serial device
-SCRATCH = "/run/scratch"  # of the guest: an ext4 of its own, gone at the end
+SCRATCH = "/run/scratch"  # a directory of the guest's, on an ext4 disk that is thrown away
 
 # Stage 1, in the initramfs: the root is the host's, read-only, below a disk that is thrown away.
 INIT = f"""#!/bin/busybox sh
@@ -64,7 +64,7 @@ cp /bin/busybox /stage2 run/
 exec switch_root /root /run/busybox sh /run/stage2
 """
 
-# Stage 2, in the host's root: one command, its exit code, off.
+# Stage 2, in the host's root: run the command, write its exit code, power off.
 STAGE2 = f"""
 set -- /dev/vport*p{OUTPUT_PORT} /dev/vport*p{STATUS_PORT}
 (
@@ -78,7 +78,7 @@ echo $? >"$2"
 def build(
     kernel: Kernel, busybox: Path, modules_at: Path, command: Sequence[str], cwd: str, env: Mapping[str, str]
 ) -> bytes:
-    """The archive, for one command. `modules_at` is where the host's root has the kernel's modules."""
+    """The cpio archive that runs `command`. `modules_at` is the path of the kernel's modules on the host."""
     modules = [kernel.modules / name for name in _with_dependencies(kernel)]
     words = [*(f"{key}={value}" for key, value in env.items()), *command]
     stage2 = STAGE2.format(cwd=shlex.quote(cwd), command=shlex.join(words))
@@ -96,7 +96,7 @@ def build(
 
 
 def _with_dependencies(kernel: Kernel) -> list[str]:
-    """Files of the modules wanted, in the order in which they can be loaded."""
+    """The files of MODULES and their dependencies, in the order in which they can be loaded."""
     needs = {}
     for line in (kernel.modules / "modules.dep").read_text().splitlines():
         file, _, others = line.partition(":")
@@ -112,7 +112,7 @@ def _plain(module: Path) -> str:
 
 
 def _content(module: Path) -> bytes:
-    # busybox hands the kernel what it reads: nothing packed
+    # busybox's insmod hands the file to the kernel as it is, so it must not be compressed.
     match module.suffix:
         case ".xz":
             return lzma.decompress(module.read_bytes())

@@ -2,8 +2,8 @@
 
     kernel = obtain("6.1")
 
-Which there are, and what each is called, says kernels/matrix.toml: an entry with a `suite` can be fetched. A
-kernel that is in the cache is not fetched again; remove its folder to get the newest one.
+kernels/matrix.toml lists the kernels and their names: an entry with a `suite` can be fetched. A kernel that is
+in the cache is not fetched again; remove its folder to get the newest one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path
 
 MATRIX = Path(__file__).parents[2] / "kernels" / "matrix.toml"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# What holds the kernel and its modules: one package up to 6.12, several since 7.x.
+# The packages that hold the kernel and its modules: one package up to 6.12, several since 7.x.
 PARTS = re.compile(r"linux-(base|binary|image|modules)-\d")
 
 
 class Unobtainable(Exception):
-    """A kernel that cannot be had, and why."""
+    """A kernel that cannot be fetched; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Kernel:
 
 
 def cache() -> Path:
-    """Where the kernels are kept."""
+    """The folder of the fetched kernels."""
     return Path(os.environ.get("SLIMTRACE_KERNELS") or "/var/cache/slimtrace-kernels")
 
 
@@ -67,7 +67,7 @@ def chosen(architecture: str) -> list[str]:
     """The kernels of an architecture that the tests run on. Two by default: each takes half a minute. Raises
     ValueError."""
     names = (os.environ.get("SLIMTRACE_VM_KERNELS") or "5.10,6.1").split(",")
-    if unknown := set(names) - known().keys():  # no reason to skip
+    if unknown := set(names) - known().keys():  # an error, not a reason to skip the tests
         wrong, right = ", ".join(sorted(unknown)), ", ".join(known())
         raise ValueError(f"SLIMTRACE_VM_KERNELS names unknown kernels: {wrong}, choose from: {right}")
     return [name for name in names if known()[name][1] == architecture]
@@ -80,9 +80,9 @@ def obtain(name: str) -> Kernel:
     suite, architecture = known()[name]
     folder = cache() / name.replace(" ", "-")
     try:
-        with beside(folder) as ready:
-            if ready is not None:
-                _fetch(suite, architecture, ready)
+        with create_once(folder) as staging:
+            if staging is not None:
+                _fetch(suite, architecture, staging)
     except subprocess.CalledProcessError as failed:
         tail = " ".join((failed.stderr or failed.stdout or "").split()[-30:])
         raise Unobtainable(f"cannot fetch kernel {name}: {failed.cmd[0]}: {tail}") from failed
@@ -93,9 +93,9 @@ def obtain(name: str) -> Kernel:
 
 
 @contextmanager
-def beside(folder: Path) -> Iterator[Path | None]:
-    """Where to make what is to be `folder`, so that there is a whole one or none; None if there is one. Two
-    test runs side by side do not both make it."""
+def create_once(folder: Path) -> Iterator[Path | None]:
+    """A path at which to make a directory that becomes `folder` at the end, so that `folder` is whole or not
+    there; None if `folder` exists. A lock keeps two test runs from making it at the same time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -103,25 +103,25 @@ def beside(folder: Path) -> Iterator[Path | None]:
             yield None
             return
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as scratch:
-            yield Path(scratch) / "ready"
-            (Path(scratch) / "ready").rename(folder)
+            yield Path(scratch) / "staging"
+            (Path(scratch) / "staging").rename(folder)
 
 
-def _fetch(suite: str, architecture: str, ready: Path) -> None:
-    unpacked = ready.with_name("unpacked")
-    for package in _download(suite, architecture, ready.with_name("apt")):
+def _fetch(suite: str, architecture: str, staging: Path) -> None:
+    unpacked = staging.with_name("unpacked")
+    for package in _download(suite, architecture, staging.with_name("apt")):
         _run("dpkg-deb", "-x", str(package), str(unpacked))
     (image,) = [*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz")]
     (modules,) = [*unpacked.glob("lib/modules/*"), *unpacked.glob("usr/lib/modules/*")]
-    (ready / "lib/modules").mkdir(parents=True)
-    shutil.move(image, ready / "vmlinuz")
-    shutil.move(modules, ready / "lib/modules" / modules.name)
-    _run("depmod", "-b", str(ready), modules.name)
+    (staging / "lib/modules").mkdir(parents=True)
+    shutil.move(image, staging / "vmlinuz")
+    shutil.move(modules, staging / "lib/modules" / modules.name)
+    _run("depmod", "-b", str(staging), modules.name)
 
 
 def _download(suite: str, architecture: str, state: Path) -> list[Path]:
-    """The packages of a suite's newest cloud kernel. apt gets a state of its own, so that the host's lists and
-    sources stay as they are."""
+    """The package files of a suite's newest cloud kernel. apt works in the folder `state`, so that the host's
+    package lists and sources stay as they are."""
     for part in ("lists/partial", "archives/partial"):
         (state / part).mkdir(parents=True)
     (state / "status").touch()
@@ -151,7 +151,7 @@ def _download(suite: str, architecture: str, state: Path) -> list[Path]:
 
 
 def mirror() -> str:
-    """The Debian mirror that this machine's own apt uses, whichever that is."""
+    """The Debian mirror that this machine's apt uses. Raises Unobtainable."""
     if not KEYRING.exists():
         raise Unobtainable(f"cannot trust a kernel's package: no {KEYRING} (debian-archive-keyring)")
     listed = _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")
@@ -163,6 +163,6 @@ def mirror() -> str:
 
 
 def _run(*command: str, cwd: Path | None = None) -> str:
-    # stderr is kept for the error message; apt's warnings about other things are of no use here
+    # stderr is captured for the error message of a failure; apt's warnings are not shown
     done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=600)
     return done.stdout

@@ -1,4 +1,4 @@
-"""A virtual machine that boots one kernel with this machine's root file system, runs one command, and is gone.
+"""A virtual machine that boots a kernel with this machine's root file system, runs one command and powers off.
 
     outcome = Machine(obtain("6.1")).run(["uname", "-r"])
 
@@ -6,9 +6,9 @@ By hand, from the tests' folder:
 
     ../.venv/bin/python -m vm.machine 6.1 [WORD…] -- COMMAND [ARGUMENT…]
 
-where the words go onto the kernel's command line. qemu emulates the processor (TCG): /dev/kvm can be there and
-not work, and for a minute of testing it is not worth finding out. The guest sees the host's root by virtiofs,
-read-only; what it writes goes to a disk that is thrown away.
+where the words are appended to the kernel's command line. qemu emulates the processor (TCG): /dev/kvm can exist
+and not work, and for a minute of testing it is not worth finding out. The guest sees the host's root by
+virtiofs, read-only; what the guest writes goes to a disk that is thrown away.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ PLATFORMS = {
 
 
 class MachineError(Exception):
-    """A machine that did not come to the end of its command."""
+    """The machine did not run its command to the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the command left: its exit code, what it wrote to both outputs, and what the kernel said."""
+    """The command's exit code, its stdout and stderr in one, and the kernel's console."""
 
     code: int
     output: bytes
@@ -81,7 +81,7 @@ class Machine:
         env: Mapping[str, str] | None = None,
         seconds: float = 120.0,
     ) -> Outcome:
-        """The outcome of `command` in a machine of its own. Raises MachineError where there is none."""
+        """Boot a machine and run `command` in it. Raises MachineError if it does not end in time."""
         begun = time.monotonic()
         with ExitStack() as ends:
             folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="slimtrace-vm-")))
@@ -138,7 +138,7 @@ class Machine:
 
 
 def missing(architecture: str = "amd64") -> str:
-    """The reason why no machine can run here, or nothing."""
+    """The reason why no machine can run here; empty if one can."""
     if os.geteuid() != 0:
         return "not root"
     path = os.pathsep.join([os.environ.get("PATH", ""), ROOT_PATH])
@@ -179,7 +179,7 @@ def _make_disk(disk: Path) -> None:
 
 @contextmanager
 def _running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is gone at the end, also if this one is killed before."""
+    """A process that ends with the block, also where this process is killed before (PR_SET_PDEATHSIG)."""
     with log.open("wb") as said:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
@@ -208,13 +208,13 @@ def _read(file: Path) -> str:
 
 
 def _last_words(folder: Path) -> str:
-    """The end of what everyone said, for an error message."""
+    """The ends of all logs, for an error message."""
     logs = ("virtiofsd.log", "qemu.log", "console", "output")
     return "\n".join(f"{name}: {text[-2000:]}" for name in logs if (text := _read(folder / name).strip()))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """See above; the end code is the command's."""
+    """The command line of the module's docstring; the exit code is the command's."""
     if "--" not in arguments[1:-1]:
         print("usage: python -m vm.machine KERNEL [WORD…] -- COMMAND [ARGUMENT…]", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""What the probes told in a machine, read back here."""
+"""What the probes reported in a virtual machine, read back on the host."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from slimtrace import codec
 from slimtrace.engine import Launch
 
 CHECKOUT = Path(__file__).parents[2]
-SECONDS = 600.0  # for a machine that does everything; it takes 35 s where nothing else runs
+SECONDS = 600.0  # limit for a machine that runs all cases; it takes 35 s where nothing else runs
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a guest told: the features of its kernel, and of each case the exit code and what was seen."""
+    """The output of tests/vm/guest.py: the kernel's features, each case's exit code and what was seen."""
 
     kernel: str
     features: dict[str, bool]
     cases: dict[Case, tuple[int, Seen]]
-    passed_over: int  # calls of a program that the kernel left out
-    complaints: tuple[str, ...]  # what the kernel said of itself
+    recursion_misses: int  # runs of BPF programs that the kernel skipped
+    kernel_warnings: tuple[str, ...]  # WARNING, BUG and Oops lines of the kernel's console
 
     def trace(self, _: object, __: object, *command: str, launch: Launch | None = None, code: int = 0) -> Seen:
-        """As workloads.harness.trace, from what is recorded."""
+        """In place of workloads.harness.trace: the result is taken from the recording."""
         launch = launch or Launch()
         case = Case(command, launch.user, cap_add=launch.cap_add)
         assert case in self.cases, f"{case} has to be added to tests/vm/cases.py"
@@ -42,38 +42,42 @@ class Recording:
 
 
 def guest(python: str, checkout: Path, image: Path, cases: Sequence[Case]) -> list[str]:
-    """The command for a machine; the paths are the guest's."""
+    """The command that runs tests/vm/guest.py; the paths are as the guest sees them."""
     script = checkout / "tests/vm/guest.py"
     return [python, str(script), str(image), json.dumps(codec.encode(cases))]
 
 
 def run(machine: Machine, command: Sequence[str]) -> Outcome:
-    """The command's outcome. What Python would write into the checkout could be seen by nobody."""
+    """Run `command` in the machine. Python writes no bytecode: nothing would read it again."""
     return machine.run(command, env={"PYTHONDONTWRITEBYTECODE": "1"}, seconds=SECONDS)
 
 
 def record(machine: Machine, command: Sequence[str]) -> Recording:
-    """What the guest's script tells, which has to come to its end."""
+    """Run tests/vm/guest.py by `command` in the machine and read its output. The script has to succeed."""
     outcome = run(machine, command)
     lines = outcome.output.decode().splitlines()
     assert outcome.code == 0, "\n".join(line[:1000] for line in lines)
-    told = [json.loads(line) for line in lines if line.startswith("{")]
-    print(f"{machine.kernel.release}: {outcome.seconds:.0f} s,", *(line for line in told if "load" in line))
+    reported = [json.loads(line) for line in lines if line.startswith("{")]
+    print(f"{machine.kernel.release}: {outcome.seconds:.0f} s,", *(line for line in reported if "load" in line))
     cases = {
-        codec.decode(Case, line["case"]): (line["code"], _seen(line["seen"])) for line in told if "case" in line
+        codec.decode(Case, line["case"]): (line["code"], _seen(line["seen"]))
+        for line in reported
+        if "case" in line
     }
-    complaints = [line for line in outcome.console.splitlines() if re.search(r"\b(WARNING|BUG|Oops)\b", line)]
+    kernel_warnings = [
+        line for line in outcome.console.splitlines() if re.search(r"\b(WARNING|BUG|Oops)\b", line)
+    ]
     return Recording(
-        told[0]["kernel"],
-        told[0]["features"],
+        reported[0]["kernel"],
+        reported[0]["features"],
         cases,
-        sum(line.get("passed_over", 0) for line in told),
-        tuple(complaints),
+        sum(line.get("recursion_misses", 0) for line in reported),
+        tuple(kernel_warnings),
     )
 
 
 def _seen(value: dict[str, Any]) -> Seen:
-    # the codec does not know lists: facts have none
+    # slimtrace.codec does not decode lists: facts have tuples
     hints = typing.get_type_hints(Seen)
     found: dict[str, Any] = {}
     for name, part in value.items():

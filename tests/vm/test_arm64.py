@@ -1,7 +1,7 @@
 """The probes on arm64, where SLIMTRACE_VM_KERNELS names a kernel for it (kernels/README.md).
 
 arm64 has only the newer system calls, those that take a directory: the workloads are compiled to use them, and
-what is told is wanted with their names.
+the probes have to report those names.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from host import test_probes
-from vm import foreign, recording
-from vm.cases import CASES, PLACED, rows_of
+from vm import foreign_root, recording
+from vm.cases import CASES, LAYOUT_WORKLOAD, rows_of
 from vm.guest import Case
 from vm.kernels import chosen, obtain
 from vm.machine import Machine
 from vm.recording import Recording
-from workloads.harness import Seen, packed
+from workloads.harness import Seen, pack_image
 
 from slimtrace.engine import Launch
 from slimtrace.facts.events import FileUse, Origin, Phase
@@ -30,8 +30,8 @@ if not KERNELS:
 
 pytestmark = pytest.mark.requires("vm-arm64")
 
-COMPILER = ("aarch64-linux-gnu-gcc", "-include", str(Path(__file__).with_name("newer_calls.h")))
-# As newer_calls.h has it.
+COMPILER = ("aarch64-linux-gnu-gcc", "-include", str(Path(__file__).with_name("newer_syscalls.h")))
+# The system call that newer_syscalls.h makes of each older one.
 NEWER = {
     "open": "openat", "creat": "openat", "stat": "newfstatat", "lstat": "newfstatat", "access": "faccessat",
     "readlink": "readlinkat", "mkdir": "mkdirat", "mknod": "mknodat", "symlink": "symlinkat", "link": "linkat",
@@ -56,14 +56,14 @@ test_io_uring = test_probes.test_io_uring
 
 @pytest.fixture(scope="module", params=KERNELS)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    root = foreign.root("arm64")
-    image = packed(tmp_path_factory.mktemp("workloads"), COMPILER, without=FOREIGN)
-    app = root / foreign.APP
+    root = foreign_root.root("arm64")
+    image = pack_image(tmp_path_factory.mktemp("workloads"), COMPILER, without=FOREIGN)
+    app = root / foreign_root.APP
     shutil.copy(image, app)
-    at = Path("/") / foreign.APP
+    at = Path("/") / foreign_root.APP
     cases = [case for case in CASES if case.command[0] not in FOREIGN]
     command = recording.guest("python3", at, at / image.name, cases)
-    return recording.record(Machine(obtain(request.param), root=root), [*foreign.PREPARE, *command])
+    return recording.record(Machine(obtain(request.param), root=root), [*foreign_root.PREPARE, *command])
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def _answered_from_the_recording(engine: Recording, monkeypatch: pytest.MonkeyPa
 
 
 def newer(uses: Iterable[FileUse]) -> list[FileUse]:
-    """By the newer calls' names, and what has become the same by that once: it is told once."""
+    """The file uses under the names of the newer calls; those that become equal by that are reported once."""
     return list(dict.fromkeys(replace(use, call=NEWER.get(use.call, use.call)) for use in uses))
 
 
@@ -92,23 +92,23 @@ FILES = [row for row in rows_of(test_probes.test_files) if row[0] not in FOREIGN
 def test_files(engine: Recording, tag: str, program: str, user: str, expected: list[FileUse]) -> None:
     code = 5 if program == "leaf" else 0
     seen = test_probes.trace(engine, tag, program, launch=Launch(user=user), code=code)
-    assert newer(test_probes.told(seen)) == newer(expected)
+    assert newer(test_probes.file_uses(seen)) == newer(expected)
     assert (seen.lost, seen.unreadable, seen.cgroups) == (0, 0, 1)
 
 
 def test_files_by_descriptor(engine: Recording, tag: str) -> None:
     seen = test_probes.trace(engine, tag, "descriptors", launch=Launch(cap_add=test_probes.LOOKS_BY_HANDLE))
-    assert newer(test_probes.told(seen)) == newer(test_probes.DESCRIPTORS)
+    assert newer(test_probes.file_uses(seen)) == newer(test_probes.DESCRIPTORS)
     assert (seen.lost, seen.unreadable) == (0, 0)
 
 
-@pytest.mark.parametrize(("place", "cgroups"), [("systemd", 1), ("nested", 2), ("elsewhere", 0)])
-def test_the_cgroup_is_found(engine: Recording, place: str, cgroups: int) -> None:
-    code, seen = engine.cases[Case(PLACED, place=place)]
+@pytest.mark.parametrize(("layout", "cgroups"), [("systemd", 1), ("nested", 2), ("elsewhere", 0)])
+def test_the_cgroup_is_found(engine: Recording, layout: str, cgroups: int) -> None:
+    code, seen = engine.cases[Case(LAYOUT_WORKLOAD, layout=layout)]
     assert (code, seen.cgroups) == (0, cgroups)
     uses = [replace(use, call=OLDER.get(use.call, use.call)) for use in seen.uses]
     if cgroups:
-        assert newer(test_probes.told(replace(seen, uses=uses))) == newer(test_probes.CHROOTS)
+        assert newer(test_probes.file_uses(replace(seen, uses=uses))) == newer(test_probes.CHROOTS)
     else:
         assert uses == []
 
@@ -122,5 +122,5 @@ def test_capabilities_by_verdict(engine: Recording) -> None:
     assert (app.granted, set(app.denied) - {"sys_admin"}) == (("chown",), {"sys_nice"})
 
 
-def test_nothing_is_left_out_or_complained_about(engine: Recording) -> None:
-    assert (engine.passed_over, engine.complaints) == (0, ())
+def test_no_program_is_skipped_and_no_warning_is_logged(engine: Recording) -> None:
+    assert (engine.recursion_misses, engine.kernel_warnings) == (0, ())

@@ -1,6 +1,6 @@
-"""A slim image under its AppArmor profile, in a machine whose kernel enforces it.
+"""A slim image under its AppArmor profile, in a virtual machine whose kernel enforces the profile.
 
-The image is slimmed here, in Docker, with its profile; tests/vm/confined.py starts it in the machine.
+The image is slimmed here, in Docker, with its profile; tests/vm/apparmor_guest.py starts it in the machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vm.machine import Machine
 from vm.recording import CHECKOUT, run
 
 pytestmark = pytest.mark.requires("vm", "bpf", "docker", "images", "runc", "apparmor-parser")
-KERNELS = chosen("amd64")[-1:]  # one: what is tested is the profile
+KERNELS = chosen("amd64")[-1:]  # one kernel is enough: the test is of the profile
 WORDS = ("apparmor=1", "security=apparmor")
 
 
@@ -38,8 +38,8 @@ def slim(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def told(request: pytest.FixtureRequest, slim: tuple[str, Path]) -> list[dict[str, Any]]:
-    """All that the machine told."""
+def reports(request: pytest.FixtureRequest, slim: tuple[str, Path]) -> list[dict[str, Any]]:
+    """The lines of JSON that tests/vm/apparmor_guest.py printed in the machine."""
     tag, folder = slim
     rootfs, config, artifacts = folder / "rootfs.tar", folder / "config.json", folder / "artifacts"
     container = docker("create", tag)
@@ -50,7 +50,7 @@ def told(request: pytest.FixtureRequest, slim: tuple[str, Path]) -> list[dict[st
     config.write_text(docker("image", "inspect", "--format", "{{json .Config}}", tag))
     lines = (artifacts / "apparmor.profile").read_text().splitlines()
     (name,) = (line.split('"')[1] for line in lines if line.startswith("profile "))
-    script = CHECKOUT / "tests/vm/confined.py"
+    script = CHECKOUT / "tests/vm/apparmor_guest.py"
     command = [sys.executable, str(script), str(rootfs), str(config), str(artifacts), name]
     outcome = run(Machine(obtain(request.param), WORDS), command)
     assert outcome.code == 0, outcome.output.decode()
@@ -59,13 +59,13 @@ def told(request: pytest.FixtureRequest, slim: tuple[str, Path]) -> list[dict[st
 
 
 @pytest.fixture(scope="module")
-def attempts(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the container could do: under its profile, and under none."""
-    return [line for line in told if "works" in line]
+def attempts(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the container could do: under its profile, and without one."""
+    return [line for line in reports if "works" in line]
 
 
-def test_profiles_come_and_go(told: list[dict[str, Any]]) -> None:
-    facts = {key: value for line in told for key, value in line.items()}
+def test_profiles_come_and_go(reports: list[dict[str, Any]]) -> None:
+    facts = {key: value for line in reports for key, value in line.items()}
     assert (facts["in_force"], facts["still_there"]) == (True, False)
     assert (facts["swept"], facts["left"]) == (1, False)
 
@@ -86,7 +86,7 @@ def test_it_works(attempts: list[dict[str, Any]]) -> None:
 
 def test_a_file_outside_is_not_read(attempts: list[dict[str, Any]]) -> None:
     confined, free = attempts
-    assert free["reads"][0] == 200  # nginx would give it away
+    assert free["reads"][0] == 200  # without the profile nginx serves the file
     assert confined["reads"][0] == 403
     assert {"operation": "open", "name": "/secret"}.items() <= _denial(confined, "/secret").items()
 
@@ -108,7 +108,7 @@ def test_no_other_program_is_executed(attempts: list[dict[str, Any]]) -> None:
 
 def test_it_stops_when_told(attempts: list[dict[str, Any]]) -> None:
     for attempt in attempts:
-        assert attempt["exit code"] == 0  # nginx's own, not that of a kill
+        assert attempt["exit code"] == 0  # nginx's own exit code, not that of SIGKILL
 
 
 def _denial(attempt: dict[str, Any], name: str) -> dict[str, str]:

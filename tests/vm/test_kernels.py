@@ -1,7 +1,7 @@
-"""The probes on other kernels: what tests/host/test_probes.py wants of the kernel side here, wanted there.
+"""The probes on other kernels: the tests of tests/host/test_probes.py on what the probes report there.
 
-Those tests are run again, on facts that were recorded in a machine: `trace` is answered from the recording. One
-boot for each kernel records all. SLIMTRACE_VM_KERNELS chooses the kernels (kernels/README.md).
+Those tests run again on facts that were recorded in a virtual machine: `trace` is answered from the recording.
+One boot of each kernel records all workloads. SLIMTRACE_VM_KERNELS chooses the kernels (kernels/README.md).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from host import test_arguments, test_probes
 from vm import recording
-from vm.cases import CASES, PLACED
+from vm.cases import CASES, LAYOUT_WORKLOAD
 from vm.guest import Case
 from vm.kernels import chosen, obtain
 from vm.machine import Machine
 from vm.recording import CHECKOUT, Recording
-from workloads.harness import packed
+from workloads.harness import pack_image
 
 from slimtrace.facts.events import Origin, Phase
 
@@ -40,7 +40,7 @@ test_listening_sockets = test_probes.test_listening_sockets
 test_calls_by_phase = test_probes.test_calls_by_phase
 test_a_refused_call_is_known = test_probes.test_a_refused_call_is_known
 test_another_abi_is_not_taken_for_native = test_probes.test_another_abi_is_not_taken_for_native
-test_x32_is_told_by_its_number = test_probes.test_x32_is_told_by_its_number
+test_x32_is_recognised_by_its_number = test_probes.test_x32_is_recognised_by_its_number
 test_files_by_descriptor = test_probes.test_files_by_descriptor
 test_sockets = test_probes.test_sockets
 test_who_was_first = test_arguments.test_who_was_first
@@ -50,12 +50,12 @@ test_values = test_arguments.test_values
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(tmp_path_factory.mktemp("workloads"))
+    return pack_image(tmp_path_factory.mktemp("workloads"))
 
 
 @pytest.fixture(scope="module", params=KERNELS)
 def engine(request: pytest.FixtureRequest, image: Path) -> Recording:
-    """In the engine's place, so that the tests of tests/host find it: all that one kernel told."""
+    """The recording of one kernel, under the name of the fixture that the tests of tests/host take."""
     command = recording.guest(sys.executable, CHECKOUT, image, CASES)
     return recording.record(Machine(obtain(request.param)), command)
 
@@ -81,37 +81,37 @@ def test_io_uring(engine: Recording, tag: str) -> None:
     test_probes.test_io_uring(engine, tag)
 
 
-@pytest.mark.parametrize(("place", "cgroups"), [("systemd", 1), ("nested", 2)])
-def test_the_cgroup_is_found(engine: Recording, place: str, cgroups: int) -> None:
-    code, seen = engine.cases[Case(PLACED, place=place)]
+@pytest.mark.parametrize(("layout", "cgroups"), [("systemd", 1), ("nested", 2)])
+def test_the_cgroup_is_found(engine: Recording, layout: str, cgroups: int) -> None:
+    code, seen = engine.cases[Case(LAYOUT_WORKLOAD, layout=layout)]
     assert (code, seen.cgroups) == (0, cgroups)
-    assert test_probes.told(seen) == test_probes.CHROOTS
+    assert test_probes.file_uses(seen) == test_probes.CHROOTS
 
 
 def test_another_cgroup_is_left_alone(engine: Recording) -> None:
-    code, seen = engine.cases[Case(PLACED, place="elsewhere")]
+    code, seen = engine.cases[Case(LAYOUT_WORKLOAD, layout="elsewhere")]
     assert (code, seen.events) == (0, 0)
 
 
-def test_no_call_of_a_program_is_left_out(engine: Recording) -> None:
-    """A loss that no program can count: where programs on raw tracepoints can be preempted."""
-    assert engine.passed_over == 0
+def test_no_run_of_a_program_is_skipped(engine: Recording) -> None:
+    """Where programs on raw tracepoints can be preempted the kernel may skip one (recursion_misses)."""
+    assert engine.recursion_misses == 0
 
 
-def test_the_kernel_does_not_complain(engine: Recording) -> None:
-    assert engine.complaints == ()
+def test_the_kernel_logs_no_warning(engine: Recording) -> None:
+    assert engine.kernel_warnings == ()
 
 
-def test_the_kernel_is_read_in_its_best_way(engine: Recording) -> None:
-    """Where a kernel has plain loads they are not given up for something that its verifier dislikes in the
-    programs (Linux 5.15 and 6.2)."""
+def test_the_kernel_is_read_by_plain_loads_or_casts_where_it_can_be(engine: Recording) -> None:
+    """On a kernel with plain loads (Linux 5.15) or casts (6.2) the probes use them: no variant of the programs
+    was refused by the verifier."""
     release = tuple(map(int, re.findall(r"\d+", engine.kernel)[:2]))
     assert (engine.features["plain loads"], engine.features["casts"]) == (release >= (5, 15), release >= (6, 2))
 
 
 def test_capabilities_by_verdict(engine: Recording) -> None:
-    """By the tracepoint or, where there is none, by a kprobe. That one does not see what the kernel asks in
-    passing, from within the same file: the sys_admin of every process that maps memory."""
+    """By the tracepoint cap_capable or, where there is none, by a kprobe. The kprobe does not see the checks
+    that security/commoncap.c makes itself: the sys_admin of every process that maps memory."""
     seen = engine.trace(engine, "", "capable")
     (app,) = (
         found for found in seen.capabilities if (found.phase, found.origin) == (Phase.APP, Origin.CONTAINER)
@@ -127,31 +127,31 @@ OPENS = Case(("opens",))
 
 @pytest.fixture
 def command(image: Path) -> list[str]:
-    """Records one workload."""
+    """The command that records one workload."""
     return recording.guest(sys.executable, CHECKOUT, image, [OPENS])
 
 
 @first_kernel
 def test_without_kprobes(kernel: str, command: list[str]) -> None:
-    """As where CONFIG_KPROBES is not set: only the capabilities are unknown, unless they have a tracepoint."""
+    """As without CONFIG_KPROBES: only the capabilities are unknown, unless cap_capable is there."""
     hidden = 'mount -t tmpfs none /sys/bus/event_source/devices && exec "$@"'
-    told = recording.record(Machine(obtain(kernel)), ["sh", "-c", hidden, "sh", *command])
-    code, seen = told.cases[OPENS]
-    assert (code, test_probes.told(seen)) == (0, test_probes.OPENS)
-    assert told.features["capabilities"] is told.features["cap_capable"]
+    recorded = recording.record(Machine(obtain(kernel)), ["sh", "-c", hidden, "sh", *command])
+    code, seen = recorded.cases[OPENS]
+    assert (code, test_probes.file_uses(seen)) == (0, test_probes.OPENS)
+    assert recorded.features["capabilities"] is recorded.features["cap_capable"]
 
 
 @first_kernel
 def test_locked_down_for_integrity(kernel: str, command: list[str]) -> None:
-    told = recording.record(Machine(obtain(kernel), ("lockdown=integrity",)), command)
-    code, seen = told.cases[OPENS]
-    assert (code, test_probes.told(seen)) == (0, test_probes.OPENS)
-    assert told.features["capabilities"]
+    recorded = recording.record(Machine(obtain(kernel), ("lockdown=integrity",)), command)
+    code, seen = recorded.cases[OPENS]
+    assert (code, test_probes.file_uses(seen)) == (0, test_probes.OPENS)
+    assert recorded.features["capabilities"]
 
 
 @first_kernel
 def test_locked_down_for_confidentiality(kernel: str, command: list[str]) -> None:
-    """Then no program may read the kernel's memory, and there is nothing to be done but say so."""
+    """In this lockdown mode no BPF program may read the kernel's memory: the error has to say so."""
     outcome = recording.run(Machine(obtain(kernel), ("lockdown=confidentiality",)), command)
     said = json.loads(outcome.output)["failed"]
     assert outcome.code == 1

@@ -1,5 +1,5 @@
-/* capable: gives a file away, which Docker's default capabilities allow, and asks for a better priority, which they
- * do not. */
+/* capable: changes the owner of a file, for which Docker's default capabilities suffice (CAP_CHOWN), and raises its
+ * priority, for which they do not (CAP_SYS_NICE). */
 #include "workload.h"
 #include <sys/resource.h>
 

@@ -1,4 +1,4 @@
-/* Calls that make, move and remove. */
+/* Calls that create, rename, change and remove files. */
 #include "workload.h"
 #include <sys/xattr.h>
 #include <utime.h>
@@ -28,7 +28,7 @@ int main(void)
 	MUST(CALL(utimes, "six", NULL));
 	MUST(CALL(futimesat, other, "three", NULL));
 	MUST(CALL(utimensat, AT_FDCWD, "six", NULL, 0));
-	MUST(CALL(utimensat, other, NULL, NULL, 0)); /* names nothing */
+	MUST(CALL(utimensat, other, NULL, NULL, 0)); /* no path: the descriptor's file */
 	MUST(CALL(setxattr, "six", "user.prime", "17", 2, 0));
 	MUST(CALL(removexattr, "six", "user.prime"));
 	MUST(CALL(truncate, "six", 13));

@@ -1,4 +1,4 @@
-/* Another root, another working directory. */
+/* chroot and chdir, and what paths mean afterwards. */
 #include "workload.h"
 
 int main(void)

@@ -1,8 +1,8 @@
-/* deep COUNT WIDTH: opens a file below COUNT directories with names of WIDTH letters, from there and, where that path
- * is not too long, from the root; then it is renamed. */
+/* deep COUNT WIDTH: opens a file below COUNT directories with names of WIDTH letters: by its name in the deepest
+ * directory and, where that is not too long, by its absolute path; then renames the file. */
 #include "workload.h"
 
-/* In steps, so that what is told of the making stays small. */
+/* Several directories by one chdir, so that the probes report few uses of it. */
 static void descend(const char *name, int count)
 {
 	int width = strlen(name), step = 2018 / (width + 1);

@@ -1,4 +1,4 @@
-/* Calls that reach a file by a descriptor alone, and those that only seem to. */
+/* Calls that use a file by a descriptor alone, and some that only seem to. */
 #include "workload.h"
 #include <sys/fanotify.h>
 #include <sys/mman.h>
@@ -21,7 +21,7 @@ int main(void)
 	int program = CALL(open, "/bin/leaf", O_RDONLY);
 	int file = CALL(open, "/desk/one", O_RDWR);
 	must(directory >= 0 && program >= 0 && file >= 0, "open");
-	for (int turn = 0; turn < MANY; turn++) { /* told once */
+	for (int turn = 0; turn < MANY; turn++) { /* reported once */
 		MUST(lseek(directory, 0, SEEK_SET));
 		while (CALL(getdents64, directory, names, sizeof(names)) > 0)
 			;

@@ -1,4 +1,4 @@
-/* flood SECONDS: looks for names that nobody has, never one of them twice, as fast as it can. */
+/* flood SECONDS: calls access(2) with paths that do not exist, each path once, as fast as it can. */
 #include "workload.h"
 #include <time.h>
 

@@ -1,4 +1,4 @@
-/* Files that are not the image's: on a tmpfs, a volume, /proc and /dev; and one that is gone. */
+/* Files that are not the image's: on a tmpfs, a volume, /proc and /dev; and a file that is deleted. */
 #include "workload.h"
 
 int main(void)

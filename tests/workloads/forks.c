@@ -1,4 +1,5 @@
-/* A chain of 13 forks; the last ends with 7, all others with what their child ended with. */
+/* A chain of 13 forks: the last child exits with 7, each process above it with its child's exit code, the first
+ * with 0. */
 #include "workload.h"
 
 int main(void)

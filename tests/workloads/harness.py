@@ -1,6 +1,6 @@
-"""Runs the little programs of this folder in containers of one image, under the real probes.
+"""Runs the workloads, the small C programs of this folder, in containers of one image, under the real probes.
 
-    with built(folder) as tag, Engine.connect() as engine:
+    with workload_image(folder) as tag, Engine.connect() as engine:
         seen = trace(engine, tag, "opens")
 
 The image holds each program as /bin/NAME, and the files of TREE.
@@ -35,13 +35,13 @@ from slimtrace.facts.events import (
 )
 from slimtrace.facts.paths import decode
 from slimtrace.observe.kernel import syscalls
-from slimtrace.observe.kernel.first_callers import Callers
+from slimtrace.observe.kernel.first_callers import ExecutedPrograms
 from slimtrace.observe.kernel.probes import Probes
 
 HERE = Path(__file__).resolve().parent
 END_SECONDS = 60.0
 
-# Path to content; None is a directory, bytes that begin with "->" are a symlink.
+# The image's files: path -> content; None is a directory, bytes after "->" are the target of a symlink.
 TREE: dict[str, bytes | None] = {
     "tree": None,
     "tree/plain": b"17\n",
@@ -72,9 +72,9 @@ MODES = {"tree/plain": 0o644, "tree/secret": 0o600, "closed": 0o700}
 
 
 @contextlib.contextmanager
-def built(folder: Path) -> Iterator[str]:
-    """The image, made in `folder` and removed at the end; its id."""
-    command = ["docker", "import", "--change", 'CMD ["/bin/leaf"]', str(packed(folder))]
+def workload_image(folder: Path) -> Iterator[str]:
+    """The id of the image of the workloads, which is made in `folder` and removed at the end."""
+    command = ["docker", "import", "--change", 'CMD ["/bin/leaf"]', str(pack_image(folder))]
     tag = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     try:
         yield tag
@@ -82,11 +82,11 @@ def built(folder: Path) -> Iterator[str]:
         subprocess.run(["docker", "rmi", "--force", tag], check=False, capture_output=True)
 
 
-def packed(folder: Path, compiler: Sequence[str] = ("gcc",), without: Collection[str] = ()) -> Path:
-    """The image's files as an archive, made in `folder`, but for the programs that are left out."""
+def pack_image(folder: Path, compiler: Sequence[str] = ("gcc",), without: Collection[str] = ()) -> Path:
+    """The tar of the image's files, made in `folder`, without the programs named in `without`."""
     sources = sorted(source for source in HERE.glob("*.c") if source.stem not in without)
     with ThreadPoolExecutor() as pool:
-        programs = list(pool.map(lambda source: compiled(source, folder, compiler), sources))
+        programs = list(pool.map(lambda source: compile_workload(source, folder, compiler), sources))
     archive = folder / "image.tar"
     with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
         for program in programs:
@@ -96,8 +96,8 @@ def packed(folder: Path, compiler: Sequence[str] = ("gcc",), without: Collection
     return archive
 
 
-def compiled(source: Path, folder: Path, compiler: Sequence[str] = ("gcc",)) -> Path:
-    """One workload as a static program."""
+def compile_workload(source: Path, folder: Path, compiler: Sequence[str] = ("gcc",)) -> Path:
+    """Compile one workload as a static program; its path."""
     program = folder / source.stem
     options = ["-static", "-no-pie", "-O1", "-s", "-Wall", "-Wextra", "-Werror", "-Wno-nonnull", "-pthread"]
     subprocess.run([*compiler, *options, "-o", str(program), str(source)], check=True)
@@ -120,7 +120,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes | None) -> None:
 
 @dataclass(slots=True)
 class Seen:
-    """What the kernel told of one container, in the order it came."""
+    """What the probes reported of one container, in the order of arrival."""
 
     uses: list[FileUse] = field(default_factory=list)
     execs: list[Exec] = field(default_factory=list)
@@ -132,20 +132,20 @@ class Seen:
     calls: tuple[CallSet, ...] = ()
     arguments: tuple[CallArguments, ...] = ()
     first_calls: tuple[FirstCall, ...] = ()
-    callers: Callers = field(default_factory=Callers)
+    callers: ExecutedPrograms = field(default_factory=ExecutedPrograms)
     capabilities: tuple[CapabilitySet, ...] = ()
     sockets: list[Socket] = field(default_factory=list)
     lost: int = 0
     unreadable: int = 0
     events: int = 0
     output: str = ""
-    first: float = 0.0  # when the first record and the last one were read
+    first: float = 0.0  # time.monotonic() of the first record, and of the last one
     last: float = 0.0
 
     def take(self, raw: bytes) -> None:
-        """One record."""
-        _, pid = wire.head(raw)
-        record = wire.decode(raw, syscalls.uses(), program=self.programs.get(pid, ""))
+        """Decode and add one record of the ring buffer."""
+        _, pid = wire.record_head(raw)
+        record = wire.decode(raw, syscalls.names_and_uses(), program=self.programs.get(pid, ""))
         self.events += 1
         self.last = time.monotonic()
         self.first = self.first or self.last
@@ -155,7 +155,7 @@ class Seen:
             case Exec():
                 self.execs.append(record)
                 before = self.programs.get(record.pid, "")
-                self.callers.executed(record.pid, wire.program_word(raw), record.asked, before)
+                self.callers.executed(record.pid, wire.program_hash(raw), record.asked, before)
                 self.programs[record.pid] = record.asked
             case wire.Fork():
                 self.forks.append(record)
@@ -169,7 +169,7 @@ class Seen:
             case wire.CgroupArmed():
                 self.cgroups += 1
 
-    def made(self, phase: Phase, origin: Origin = Origin.CONTAINER, abi: Abi = Abi.NATIVE) -> CallSet:
+    def calls_in(self, phase: Phase, origin: Origin = Origin.CONTAINER, abi: Abi = Abi.NATIVE) -> CallSet:
         """The system calls of one phase."""
         wanted = (phase, origin, abi)
         found = (one for one in self.calls if (one.phase, one.origin, one.abi) == wanted)
@@ -178,8 +178,8 @@ class Seen:
 
 @contextlib.contextmanager
 def watching(engine: Engine, tag: str, command: Sequence[str], launch: Launch) -> Iterator[tuple[str, Seen]]:
-    """A container of `command`, started under probes of its own; what they told is complete at the end. It has
-    no network unless `launch` says so: that starts faster."""
+    """A container of `command`, started under probes of its own: its id, and what is seen of it, which is
+    complete when the block has ended. It has no network unless `launch` names one: it starts faster so."""
     seen = Seen()
     with Probes(seen.take) as probes:
         container = engine.create(tag, replace(launch, cmd=tuple(command), network=launch.network or "none"))
@@ -194,12 +194,12 @@ def watching(engine: Engine, tag: str, command: Sequence[str], launch: Launch) -
         probes.drain()
         seen.capabilities = probes.capability_sets() or ()
         seen.calls, seen.arguments = probes.call_sets(), probes.arguments()
-        seen.first_calls = seen.callers.first_calls(probes.firsts(), 0, {}, {})
+        seen.first_calls = seen.callers.first_calls(probes.first_callers(), 0, {}, {})
         seen.lost, seen.unreadable = probes.lost(), probes.unreadable()
 
 
 def trace(engine: Engine, tag: str, *command: str, launch: Launch | None = None, code: int = 0) -> Seen:
-    """What is seen of the workload `command` from its start to its end, which has to be with `code`."""
+    """What is seen of the workload `command` from its start to its end; its exit code has to be `code`."""
     first, *rest = command
     with watching(engine, tag, [f"/bin/{first}", *rest], launch or Launch()) as (container, seen):
         ended = engine.wait(container, END_SECONDS)
@@ -208,7 +208,7 @@ def trace(engine: Engine, tag: str, *command: str, launch: Launch | None = None,
 
 
 def until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that has to come."""
+    """Wait until `happened`() is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"

@@ -1,4 +1,4 @@
-/* Calls that look at a file without opening it. */
+/* Calls that look at a file without opening it: stat, readlink, access, xattrs, inotify. */
 #include "workload.h"
 #include <sys/inotify.h>
 #include <sys/statfs.h>
@@ -18,7 +18,7 @@ int main(void)
 	MUST(CALL(lstat, "far", &status));
 	MUST(CALL(newfstatat, directory, "inner", &status, 0));
 	MUST(CALL(newfstatat, AT_FDCWD, "far", &status, AT_SYMLINK_NOFOLLOW));
-	MUST(CALL(newfstatat, directory, "", &status, AT_EMPTY_PATH)); /* names nothing */
+	MUST(CALL(newfstatat, directory, "", &status, AT_EMPTY_PATH)); /* no path */
 	MUST(CALL(statx, directory, "../plain", 0, STATX_SIZE, &extended));
 	MUST(CALL(statx, AT_FDCWD, "far", AT_SYMLINK_NOFOLLOW, STATX_SIZE, &extended));
 	MUST(CALL(access, "plain", R_OK));

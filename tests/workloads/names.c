@@ -1,4 +1,4 @@
-/* Names as long and as strange as a file system allows. */
+/* Names as long as a file system allows, with bytes that are not UTF-8, with a newline; paths up to PATH_MAX. */
 #include "workload.h"
 
 static char path[4097];

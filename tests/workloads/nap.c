@@ -1,4 +1,4 @@
-/* nap PATH: opens PATH and says so at every SIGUSR1, ends at SIGTERM. */
+/* nap PATH: opens PATH and prints "opened" at every SIGUSR1; ends at SIGTERM. */
 #include "workload.h"
 
 int main(int argc, char **argv)

@@ -1,11 +1,11 @@
-/* serve MODE ADDRESS,PORT...: a server that answers every connection in its MODE's way until SIGTERM:
+/* serve MODE ADDRESS,PORT...: a server that answers every connection by its MODE until SIGTERM:
  *
  *   http      200, and opens /tree/plain for it
  *   late      the same, but listens only after 0.4 s
  *   recovers  the same, but looks for 17 more files in 1.7 s before it makes /recovered and answers
  *   busy      503 twice, then 200
- *   silent    accepts and says nothing
- *   strange   says what is no HTTP
+ *   silent    accepts, and does not answer
+ *   strange   answers something that is not HTTP
  */
 #include "workload.h"
 #include <arpa/inet.h>
@@ -43,7 +43,7 @@ static void answer(int client, const char *mode)
 	const char *text = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n17\n";
 
 	if (!strcmp(mode, "silent"))
-		return; /* and the connection stays */
+		return; /* the connection stays open */
 	if (!strcmp(mode, "strange"))
 		text = "220 this is no web server\r\n";
 	else if (!strcmp(mode, "busy") && answered++ < 2)

@@ -32,7 +32,7 @@ int main(void)
 	address = named("door", &size);
 	MUST(bind(server, (void *)&address, size));
 	MUST(listen(server, 3));
-	for (int turn = 0; turn < MANY; turn++) { /* told once */
+	for (int turn = 0; turn < MANY; turn++) { /* reported once */
 		int client = socket(AF_UNIX, SOCK_STREAM, 0);
 		MUST(client);
 		MUST(connect(client, (void *)&address, size));

@@ -1,4 +1,4 @@
-/* storm FILES PROCESSES: opens FILES distinct files of a tmpfs, as fast as PROCESSES can. */
+/* storm FILES PROCESSES: PROCESSES processes open FILES distinct files of a tmpfs in all, as fast as they can. */
 #include "workload.h"
 
 int main(int argc, char **argv)

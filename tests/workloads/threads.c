@@ -1,4 +1,4 @@
-/* Two threads on their way at once, each with 499 files of its own. */
+/* Two threads that run at the same time, each with 499 files of its own. */
 #include "workload.h"
 #include <pthread.h>
 
@@ -29,6 +29,6 @@ int main(void)
 	must(!pthread_create(&second, NULL, work, "b"), "pthread_create");
 	pthread_join(first, NULL);
 	pthread_join(second, NULL);
-	usleep(53000); /* the end of a thread is told after it can be joined */
+	usleep(53000); /* pthread_join returns before the kernel reports the thread's exit */
 	return 0;
 }

@@ -1,12 +1,12 @@
-/* First arguments that a seccomp profile may depend on: each kind of call with values of its own. With a number it
- * calls prctl(2) with so many options that there are not, and then makes one socket. */
+/* values [COUNT]: system calls whose first arguments a seccomp profile may check. With COUNT the program calls
+ * prctl(2) with COUNT options that do not exist, and then makes one socket. */
 #include "workload.h"
 #include <linux/sched.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 
-#define UPPER_HALF 0x700000000UL /* of a register; the kernel takes the other one of an int */
+#define UPPER_HALF 0x700000000UL /* of a register; the kernel takes the lower half as the int */
 
 int main(int count, char **words)
 {
@@ -24,7 +24,7 @@ int main(int count, char **words)
 	CALL(personality, 0x0040000UL); /* refused by Docker's profile */
 	MUST(CALL(prctl, UPPER_HALF | PR_SET_NAME, "values"));
 	struct clone_args wanted = {.flags = CLONE_NEWUTS | CLONE_NEWTIME | CLONE_VFORK, .exit_signal = SIGCHLD};
-	long made = CALL(clone3, &wanted, sizeof(wanted)); /* ENOSYS by Docker's profile, or not permitted */
+	long made = CALL(clone3, &wanted, sizeof(wanted)); /* ENOSYS by Docker's profile, else EPERM */
 	must(made < 0, "clone3");
 	must(CALL(clone, CLONE_NEWNET | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0) < 0, "clone");
 	pid_t child = fork();

@@ -1,5 +1,5 @@
-/* What every workload needs. A workload does one thing, a known number of times, and says nothing; it ends with 0,
- * or with 1 where the machine did not behave as the test believes. */
+/* For every workload. A workload makes a known sequence of system calls and prints nothing, unless its head says so;
+ * it exits with 0, or with 1 where a call did not end as the test expects. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The call that is named, not the one that the C library would make of it. */
+/* The system call of this name, not the one that the C library would choose. */
 #define CALL(name, ...) syscall(SYS_##name __VA_OPT__(,) __VA_ARGS__)
 
 static inline void must(int happened, const char *what)

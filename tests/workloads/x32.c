@@ -1,4 +1,4 @@
-/* One call by x32's number; a kernel without x32 says that there is no such call. 0x40000000 is __X32_SYSCALL_BIT. */
+/* getpid by its x32 number; a kernel without x32 answers ENOSYS. 0x40000000 is __X32_SYSCALL_BIT. */
 #include "workload.h"
 
 int main(void)

@@ -15,7 +15,7 @@ MAGIC = b"\x7fELF"
 MAX_NEEDED = 4096  # more is a forged header, not a program
 MAX_SECTIONS = 4096  # the table of dynamic symbols is among the first ten
 SYMBOL_BYTES = 1 << 24  # of a symbol or string table: the largest libraries have some MiB
-MAX_SYMBOL = 128  # bytes of a name that anyone asks for
+MAX_SYMBOL = 128  # bytes of the longest symbol name that is looked for
 
 T = TypeVar("T")
 
@@ -51,12 +51,12 @@ def imports(stream: BinaryIO) -> frozenset[str]:
     return _safely(stream, lambda elf: frozenset(_imports(elf, stream))) or frozenset()
 
 
-def _safely(stream: BinaryIO, question: "Callable[[ELFFile], T]") -> T | None:
+def _safely(stream: BinaryIO, read: "Callable[[ELFFile], T]") -> T | None:
     if stream.read(4) != MAGIC:
         return None
     stream.seek(0)
     try:
-        return question(ELFFile(stream))
+        return read(ELFFile(stream))
     except (
         ELFError,
         ValueError,

@@ -11,7 +11,8 @@ _EFFECTIVE = 1
 
 
 def read(raw: bytes) -> str:
-    """In the form of cap_to_text(3), such as ``cap_net_raw,cap_net_admin=ep``; ``?`` for what is none."""
+    """The value of the attribute in the form of cap_to_text(3), such as ``cap_net_raw,cap_net_admin=ep``; ``?``
+    for what is no such value."""
     if len(raw) < 4:
         return "?"
     (magic,) = struct.unpack_from("<I", raw)

@@ -23,9 +23,9 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One header. `path` and `link` are as they were written. `type` is the type flag, of which ``0`` stands
-    for all that mean a regular file. `stored` is the number of bytes that follow in the stream, `size` the
-    file's."""
+    """One member of an archive. `path` and `link` are as they were written. `type` is the type flag, of which
+    ``0`` stands for all that mean a regular file. `stored` is the number of bytes that follow in the stream,
+    `size` the file's."""
 
     path: str
     type: str
@@ -40,8 +40,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header block before anything that stood in front of it is applied. `more` tells that old GNU sparse
-    extension blocks follow; `real` is such a file's size, else -1."""
+    """A header block by itself, without the pax header and long names in front of it. `more` says that old GNU
+    sparse extension blocks follow; `real` is the size of such a sparse file, else -1."""
 
     name: bytes
     type: str
@@ -123,7 +123,7 @@ def records(data: bytes) -> dict[str, bytes]:
 
 
 def member(head: Header, extended: Mapping[str, bytes], long_name: bytes, long_link: bytes) -> Member:
-    """A header with what stood before it: the pax keywords and GNU's long names that are about it."""
+    """The member of a header and of what stood before it: the pax keywords and GNU's long names."""
     name = extended.get("GNU.sparse.name") or extended.get("path") or long_name or head.name
     link = extended.get("linkpath") or long_link or head.link
     if len(name) > PATH_LIMIT or len(link) > PATH_LIMIT:
@@ -152,7 +152,7 @@ def member(head: Header, extended: Mapping[str, bytes], long_name: bytes, long_l
 
 
 def decimal(extended: Mapping[str, bytes], key: str, default: int) -> int:
-    """A number of a pax header."""
+    """The number of a pax keyword, `default` where the header has none. Raises Malformed."""
     value = extended.get(key)
     if value is None:
         return default

@@ -15,13 +15,13 @@ MAX_MANIFESTS = 100_000  # of one file; more is a forged one
 
 _READERS: Mapping[Format, Callable[[BinaryIO], tuple[Manifest, ...]]] = {
     Format.DPKG: dpkg.status,
-    Format.LIST: dpkg.listed,
-    Format.MD5SUMS: dpkg.digested,
-    Format.COPYRIGHT: dpkg.copyrights,
+    Format.LIST: dpkg.file_list,
+    Format.MD5SUMS: dpkg.md5sums,
+    Format.COPYRIGHT: dpkg.copyright_licenses,
     Format.APK: apk.installed,
     Format.RPM: rpm.installed,
     Format.PYTHON: python.metadata,
-    Format.RECORD: python.recorded,
+    Format.RECORD: python.record,
     Format.NPM: npm.package,
     Format.GEM: gem.specification,
     Format.MAVEN: maven.coordinates,
@@ -29,5 +29,6 @@ _READERS: Mapping[Format, Callable[[BinaryIO], tuple[Manifest, ...]]] = {
 
 
 def read(form: Format, stream: BinaryIO) -> tuple[Manifest, ...]:
-    """What the file open as `stream` tells, as far as MAX_MANIFESTS. Raises OSError where it cannot be read."""
+    """The manifests in the file open as `stream`, the first MAX_MANIFESTS. Raises OSError where it cannot be
+    read."""
     return _READERS[form](stream)[:MAX_MANIFESTS]

@@ -25,7 +25,8 @@ def installed(stream: BinaryIO) -> tuple[Manifest, ...]:
 
 
 def cut(data: bytes, keep: Callable[[str], bool], keep_file: Callable[[str], bool]) -> bytes:
-    """The database with the packages whose `key` is to be kept, and of their files those to be kept."""
+    """The database with those packages alone whose `key` satisfies `keep`, and of their files those whose path
+    satisfies `keep_file`."""
     found = []
     for record in _records(paths.decode(data)):
         if keep(_package(record, 0).key):
@@ -39,7 +40,7 @@ def _records(content: str) -> Iterator[str]:
 
 def _package(record: str, most: int) -> Manifest:
     """The package of a record, with as many as `most` of its files."""
-    told: dict[str, str] = {}
+    values: dict[str, str] = {}
     files: list[str] = []
     directory = ""
     for line in lines(record):
@@ -50,16 +51,16 @@ def _package(record: str, most: int) -> Manifest:
         elif letter == "R:":
             path = paths.join(directory, value)
         else:
-            told.setdefault(letter, value)
+            values.setdefault(letter, value)
             continue
         if len(files) < most:
             files.append(path)
-    name, source = told.get("P:", ""), told.get("o:", "")
+    name, source = values.get("P:", ""), values.get("o:", "")
     return Manifest(
         name=name,
-        version=told.get("V:", ""),
-        architecture=told.get("A:", ""),
-        licenses=tuple(filter(None, (told.get("L:", ""),))),
+        version=values.get("V:", ""),
+        architecture=values.get("A:", ""),
+        licenses=tuple(filter(None, (values.get("L:", ""),))),
         source=source if source != name else "",
         files=tuple(files),
         key=name,

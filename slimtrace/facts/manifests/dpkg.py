@@ -16,13 +16,14 @@ from slimtrace.facts import paths
 from slimtrace.facts.manifests.text import MAX_FILES, TEXT_LIMIT, fields, lines, text
 from slimtrace.facts.packages import Manifest
 
-_GONE = ("not-installed", "config-files")  # states without files (dpkg(1))
+_WITHOUT_FILES = ("not-installed", "config-files")  # states without files (dpkg(1))
 _SOURCE = re.compile(r"(\S+)(?: +\((\S+)\))?")
 MAX_LICENSES = 64
 
 
 def status(stream: BinaryIO) -> tuple[Manifest, ...]:
-    """The packages that are installed, also those half done; `key` is how their lists are named."""
+    """The packages that are installed, also half-installed ones; `key` is the name of their lists
+    (`info/KEY.list`)."""
     return tuple(
         found for stanza in _stanzas(text(stream, TEXT_LIMIT)) if (found := _package(stanza)) is not None
     )
@@ -38,7 +39,7 @@ def cut_status(data: bytes, keep: Callable[[str], bool]) -> bytes:
     return paths.encode("".join(found))
 
 
-def listed(stream: BinaryIO) -> tuple[Manifest, ...]:
+def file_list(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The paths of a ``.list``, as one manifest."""
     found = (line for line in lines(text(stream, TEXT_LIMIT)) if line[:1] == "/")
     return (Manifest(files=tuple(islice(found, MAX_FILES))),)
@@ -50,19 +51,19 @@ def cut_list(data: bytes, keep: Callable[[str], bool]) -> bytes:
     return paths.encode("".join(f"{line}\n" for line in wanted))
 
 
-def digested(stream: BinaryIO) -> tuple[Manifest, ...]:
+def md5sums(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The paths of an ``.md5sums``, made absolute, as one manifest."""
-    found = filter(None, map(_digested, lines(text(stream, TEXT_LIMIT))))
+    found = filter(None, map(_md5sums_path, lines(text(stream, TEXT_LIMIT))))
     return (Manifest(files=tuple(islice(found, MAX_FILES))),)
 
 
-def cut_digests(data: bytes, keep: Callable[[str], bool]) -> bytes:
+def cut_md5sums(data: bytes, keep: Callable[[str], bool]) -> bytes:
     """An ``.md5sums`` with the paths that are to be kept; they are asked for as absolute ones."""
-    wanted = (line for line in lines(paths.decode(data)) if (path := _digested(line)) and keep(path))
+    wanted = (line for line in lines(paths.decode(data)) if (path := _md5sums_path(line)) and keep(path))
     return paths.encode("".join(f"{line}\n" for line in wanted))
 
 
-def copyrights(stream: BinaryIO) -> tuple[Manifest, ...]:
+def copyright_licenses(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The short names of the licenses in a copyright file for machines, as one manifest; none for another."""
     content = text(stream)
     if "format:" not in content[:1000].lower():
@@ -76,16 +77,16 @@ def _stanzas(content: str) -> Iterator[str]:
 
 
 def _package(stanza: str) -> Manifest | None:
-    told = dict(fields(stanza))
-    name, state = told.get("package", ""), told.get("status", "install ok installed").split()
-    if not name or (state and state[-1] in _GONE):
+    values = dict(fields(stanza))
+    name, state = values.get("package", ""), values.get("status", "install ok installed").split()
+    if not name or (state and state[-1] in _WITHOUT_FILES):
         return None
-    architecture = told.get("architecture", "")
-    source = _SOURCE.match(told.get("source", ""))
-    key = f"{name}:{architecture}" if told.get("multi-arch") == "same" else name
+    architecture = values.get("architecture", "")
+    source = _SOURCE.match(values.get("source", ""))
+    key = f"{name}:{architecture}" if values.get("multi-arch") == "same" else name
     return Manifest(
         name=name,
-        version=told.get("version", ""),
+        version=values.get("version", ""),
         architecture=architecture,
         source=source[1] if source else "",
         source_version=(source[2] or "") if source else "",
@@ -93,7 +94,7 @@ def _package(stanza: str) -> Manifest | None:
     )
 
 
-def _digested(line: str) -> str:
+def _md5sums_path(line: str) -> str:
     """The path in a line of md5sum(1): a digest, a blank, a blank or an asterisk, the name."""
     digest, _, name = line.partition(" ")
     return paths.clean(name[1:]) if len(digest) == 32 and len(name) > 1 else ""

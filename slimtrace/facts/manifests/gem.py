@@ -18,14 +18,14 @@ _STRING = re.compile(r"""["']([^"'\n]*)["']""")
 
 def specification(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The gem, as one manifest; none without a name. `architecture` is its platform where it is not plain
-    Ruby. `files` is told for default gems only, from the gem's own directory."""
+    Ruby. `files` are given for default gems only, relative to the gem's own directory."""
     content = text(stream)
-    told = {found[1]: found[2] for found in reversed(list(_ONE.finditer(content)))}
+    attributes = {found[1]: found[2] for found in reversed(list(_ONE.finditer(content)))}
     lists = {found[1]: tuple(_STRING.findall(found[2])) for found in _MANY.finditer(content)}
     stub = _STUB.search(content[:1000])
-    name, version = (stub[1], stub[2]) if stub else (told.get("name", ""), told.get("version", ""))
+    name, version = (stub[1], stub[2]) if stub else (attributes.get("name", ""), attributes.get("version", ""))
     if not name:
         return ()
-    licenses = lists.get("licenses") or tuple(filter(None, (told.get("license"),)))
+    licenses = lists.get("licenses") or tuple(filter(None, (attributes.get("license"),)))
     platform = stub[3] if stub and stub[3] != "ruby" else ""
     return (Manifest(name, version, platform, licenses[:64], files=lists.get("files", ())),)

@@ -10,15 +10,15 @@ from slimtrace.facts.packages import Manifest
 def package(stream: BinaryIO) -> tuple[Manifest, ...]:
     """The package, as one manifest; none without a name."""
     try:
-        told = json.loads(text(stream))
+        package_json = json.loads(text(stream))
     except (ValueError, RecursionError):
         return ()
-    if not isinstance(told, dict) or not _text(told.get("name")):
+    if not isinstance(package_json, dict) or not _text(package_json.get("name")):
         return ()
-    licenses = told.get("license") or told.get("licenses") or ()
+    licenses = package_json.get("license") or package_json.get("licenses") or ()
     names = map(_license, licenses if isinstance(licenses, list) else [licenses])
     found = tuple(dict.fromkeys(name for name in names if name))[:64]
-    return (Manifest(_text(told["name"]), _text(told.get("version")), licenses=found),)
+    return (Manifest(_text(package_json["name"]), _text(package_json.get("version")), licenses=found),)
 
 
 def _license(value: Any) -> str:

@@ -5,8 +5,8 @@ The header blob (rpm lib/header.c, https://rpm-software-management.github.io/rpm
 big-endian numbers, of entries and of data bytes; entries of 16 bytes (tag, type, offset, count); the data. Tags
 are of rpm's rpmtag.h.
 
-SQLite gets the file as bytes and nothing else: the schema is not trusted (https://www.sqlite.org/security.html),
-and a handler ends a query that takes too many steps.
+SQLite gets the file as bytes and nothing else: the schema is not trusted
+(https://www.sqlite.org/security.html), and a handler ends a query that takes too many steps.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ MAX_ENTRIES = 4096  # of one header; rpm knows some 350 tags
 _NAME, _VERSION, _RELEASE, _EPOCH, _LICENSE, _ARCH, _SOURCE = 1000, 1001, 1002, 1003, 1014, 1022, 1044
 _DIRECTORIES, _BASENAMES, _DIRNAMES, _OLD_FILENAMES = 1116, 1117, 1118, 1027
 _INT32, _STRING, _STRINGS, _TRANSLATED = 4, 6, 8, 9
-_KEY = "gpg-pubkey"  # a signing key, kept as if it were a package
-# What is wrong with a database may be said in the database's own bytes, which Python takes for UTF-8.
+_SIGNING_KEY = "gpg-pubkey"  # a signing key, kept as if it were a package
+# SQLite's messages may quote a broken database's own bytes, which Python takes for UTF-8.
 _BROKEN = (sqlite3.Error, UnicodeDecodeError)
 _WAL = b"\x02\x02"  # at byte 18: SQLite would look for a log beside the file (fileformat2.html, 1.3)
 
@@ -62,7 +62,7 @@ def cut(data: bytes, keep: Callable[[str], bool]) -> bytes | None:
                 database.executemany(f"DELETE FROM {quoted} WHERE hnum = ?", gone)
         database.commit()
         database.execute("VACUUM")
-        # Which SQLite wrote it, how often, and how it keeps its log: as it was.
+        # The version of SQLite that wrote it, the change counter and the journal mode stay as they were.
         made = database.serialize()
         return made[:18] + data[18:20] + made[20:24] + data[24:28] + made[28:92] + data[92:100] + made[100:]
     return None
@@ -70,7 +70,8 @@ def cut(data: bytes, keep: Callable[[str], bool]) -> bytes | None:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
-    """The database in memory. Raises one of _BROKEN for what is none, or where Packages is no plain table."""
+    """The database, opened in memory. Raises one of _BROKEN for what is no database, or has views, triggers or
+    virtual tables."""
     if not 100 < len(data) <= DATABASE_LIMIT:
         raise sqlite3.DatabaseError("no database, or too large")
     if data[18:20] == _WAL:
@@ -78,11 +79,11 @@ def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(":memory:")) as database:
         left = [STEPS // 1000]
 
-        def tired() -> int:
+        def is_step_limit_reached() -> int:
             left[0] -= 1
             return left[0] < 0
 
-        database.set_progress_handler(tired, 1000)
+        database.set_progress_handler(is_step_limit_reached, 1000)
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, BLOB_LIMIT)
         database.text_factory = paths.decode
         database.deserialize(data)
@@ -97,18 +98,18 @@ def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
 
 def _package(number: int, blob: bytes, most: int) -> Manifest | None:
     header = _header(blob)
-    name = _one(header, _NAME)
-    if not name or name == _KEY:
+    name = _string(header, _NAME)
+    if not name or name == _SIGNING_KEY:
         return None
     epoch = _numbers(header, _EPOCH)
-    version = f"{_one(header, _VERSION)}-{_one(header, _RELEASE)}"
+    version = f"{_string(header, _VERSION)}-{_string(header, _RELEASE)}"
     # The source's file name is NAME-VERSION-RELEASE.src.rpm.
-    source = _one(header, _SOURCE).removesuffix(".rpm").rpartition(".")[0].rsplit("-", 2)
+    source = _string(header, _SOURCE).removesuffix(".rpm").rpartition(".")[0].rsplit("-", 2)
     return Manifest(
         name=name,
         version=f"{epoch[0]}:{version}" if epoch else version,
-        architecture=_one(header, _ARCH),
-        licenses=tuple(filter(None, (_one(header, _LICENSE),))),
+        architecture=_string(header, _ARCH),
+        licenses=tuple(filter(None, (_string(header, _LICENSE),))),
         source=source[0] if len(source) == 3 and source[0] != name else "",
         source_version="-".join(source[1:]) if len(source) == 3 and source[0] != name else "",
         files=tuple(islice(_files(header, most), most)),
@@ -139,7 +140,7 @@ def _header(blob: bytes) -> _Header:
     return found
 
 
-def _one(header: _Header, tag: int) -> str:
+def _string(header: _Header, tag: int) -> str:
     return next(iter(_strings(header, tag, 1)), "")
 
 

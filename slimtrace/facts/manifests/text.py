@@ -16,7 +16,8 @@ def text(stream: BinaryIO, limit: int = SMALL_LIMIT) -> str:
 
 
 def lines(content: str) -> Iterator[str]:
-    """The lines, ended by line feeds alone, one at a time: a list of a forged file's would take all memory."""
+    """The lines, ended by line feeds alone, one at a time: a list of a forged file's lines would take all
+    memory."""
     at = 0
     while at < len(content):
         end = content.find("\n", at)

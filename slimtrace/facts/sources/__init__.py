@@ -1,8 +1,8 @@
-"""Readers: what a file in some language names, read without executing anything.
+"""Readers, one for each language: what a file in that language names, found without executing anything.
 
-Each module has ``mentions(stream)``: a file, open at its beginning, to its Mentions, in the order of their
-lines. A reader never raises but OSError, whatever the content, and takes time in proportion to the bytes it
-reads: of a text at most SOURCE_LIMIT.
+Each module or package here has a function ``mentions(stream)``: from a file, open at its beginning, to its
+Mentions, in the order of their lines. Whatever the content, a reader raises nothing but OSError, and takes time
+in proportion to the bytes that it reads: of a text at most SOURCE_LIMIT.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from slimtrace.facts.mentions import Language, Mention
 
-SOURCE_LIMIT = 1 << 22  # bytes of a text
-MAX_MENTIONS = 20_000  # of one file; more is a forged one
+SOURCE_LIMIT = 1 << 22  # bytes that are read of a text
+MAX_MENTIONS = 20_000  # of one file; a file with more is a forged one
 
 
 @cache
@@ -24,5 +24,6 @@ def reader(language: Language) -> Callable[[BinaryIO], tuple[Mention, ...]]:
 
 
 def read(language: Language, stream: BinaryIO) -> tuple[Mention, ...]:
-    """What the file open as `stream` names, as far as MAX_MENTIONS. Raises OSError where it cannot be read."""
+    """What the file open as `stream` names: its first MAX_MENTIONS mentions. Raises OSError where it cannot be
+    read."""
     return reader(language)(stream)[:MAX_MENTIONS]

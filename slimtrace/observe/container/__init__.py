@@ -1,1 +1,1 @@
-"""A container that runs: started, driven, asked, confined for a trial, attached to, stopped."""
+"""A running container: started, driven, confined for a trial, attached to, stopped."""

@@ -1,7 +1,7 @@
-"""AppArmor profiles of a trial: in the kernel for as long as it takes, gone after it.
+"""AppArmor profiles of a trial: loaded into the kernel for the trial, removed after it.
 
-The names are of their own, so that a profile which the user has loaded for the image stays as it is. They are
-the kernel's that this process runs on: an engine on another machine does not see them.
+The profiles have names of their own, so that a profile which the user has loaded for the image stays as it is.
+They are loaded into the kernel of this machine: an engine on another machine does not see them.
 """
 
 import re
@@ -22,12 +22,12 @@ _NAME = re.compile(r"slimtrace-trial-(\d+)-(\d+)")
 
 
 def trial_name() -> str:
-    """The name that a profile is to have for a trial of this process."""
+    """The name that a profile must have for a trial of this process."""
     return f"slimtrace-trial-{owner.current().replace(':', '-')}"
 
 
 def unavailable() -> str:
-    """The reason why no profile can be put in force here; "" where one can."""
+    """The reason why no profile can be loaded on this machine; "" where one can."""
     try:
         if ENABLED.read_text().strip() != "Y":
             return "AppArmor is off in this kernel"
@@ -40,9 +40,9 @@ def unavailable() -> str:
 
 @contextmanager
 def loaded(name: str, text: str) -> Iterator[bool]:
-    """Put the profile `text`, which is called `name`, in force, and take it away at the end: whether it is in
-    force is what is yielded. Where `unavailable` has a reason it is not. Raises SlimtraceError where the parser
-    or the kernel refuses it."""
+    """Load the profile `text`, whose name is `name`, and remove it at the end of the block. Yields whether the
+    profile is loaded, which it is not where `unavailable` gives a reason. Raises SlimtraceError where the
+    parser or the kernel refuses the profile."""
     if unavailable():
         yield False
         return
@@ -54,7 +54,7 @@ def loaded(name: str, text: str) -> Iterator[bool]:
 
 
 def names() -> frozenset[str]:
-    """The profiles that the kernel has."""
+    """The names of the profiles that the kernel has loaded."""
     try:
         lines = PROFILES.read_text().splitlines()
     except OSError:
@@ -63,18 +63,19 @@ def names() -> frozenset[str]:
 
 
 def remove(name: str) -> None:
-    """Take a profile out of the kernel, if it is there; a process that is still under it goes on unconfined."""
+    """Remove a profile from the kernel, if it is loaded; a process that it still confines goes on
+    unconfined."""
     if name in names():
         _parse("--remove", f'profile "{name}" {{}}\n')
 
 
 def sweep() -> int:
-    """Remove the profiles of processes that are gone; how many there were."""
+    """Remove the trial profiles of processes that are gone; the number of profiles removed."""
     removed = 0
     for name in names():
         match = _NAME.fullmatch(name)
         if match and not owner.alive(f"{match[1]}:{match[2]}"):
-            with suppress(SlimtraceError):  # it does no harm where it is
+            with suppress(SlimtraceError):  # a profile that stays does no harm
                 remove(name)
                 removed += 1
     return removed

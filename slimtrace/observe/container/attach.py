@@ -1,7 +1,7 @@
-"""What runs already: a container's cgroups, and what its processes hold, from /proc (proc(5)).
+"""A container that runs already: its cgroups, and the files that its processes hold, from /proc (proc(5)).
 
-An attached recording begins in the middle: what was opened before is known only as far as a process still
-holds it (its executable, its mappings, its descriptors, its directories). That the rest is missing is a doubt.
+An attached recording begins in the middle: a file that was opened before is known only if a process still holds
+it (as its executable, mapping, descriptor or directory). That the others are missing is a doubt.
 """
 
 import os
@@ -23,7 +23,7 @@ _O_ACCMODE = 0o3
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A cgroup that is there already: its directory, and a name for messages."""
+    """A cgroup that exists already: its directory, and a name for messages."""
 
     directory: Path
     name: str
@@ -40,7 +40,7 @@ def cgroup_mount(lines: str | None = None) -> Path:
     )
 
 
-def of_process(pid: int, name: str) -> Target:
+def target_of_process(pid: int, name: str) -> Target:
     """The cgroup of a process. Raises SlimtraceError when the process is gone or only in v1 cgroups."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
@@ -56,8 +56,9 @@ def of_process(pid: int, name: str) -> Target:
     return Target(cgroup_mount() / path.lstrip("/"), name)
 
 
-def of_path(text: str) -> Target:
-    """The cgroup at a path, as below /sys/fs/cgroup or as /proc/PID/cgroup has it. Raises SlimtraceError."""
+def target_at_path(text: str) -> Target:
+    """The cgroup at a path, which is absolute or as in /proc/PID/cgroup. Raises SlimtraceError where there is
+    none."""
     mount = cgroup_mount()
     given = Path(text)
     for directory in (given, mount / text.lstrip("/")):
@@ -92,44 +93,44 @@ def processes(target: Target) -> tuple[int, ...]:
     return tuple(sorted(found - {0}))
 
 
-def held(pid: int) -> Iterator[FileUse | Exec]:
-    """What a process holds: its executable (an Exec), then mappings, descriptors and directories. Nothing for a
-    process that is gone."""
+def held_files(pid: int) -> Iterator[FileUse | Exec]:
+    """The files that a process holds: its executable (an Exec), then its mappings, descriptors, working and
+    root directory (FileUses). Nothing for a process that is gone."""
     root = Path(f"/proc/{pid}")
-    elsewhere = sorted(joined(mounted(pid)), key=lambda mount: -len(mount.path))  # the innermost counts
-    binary = _link(root / "exe")
+    mounts = sorted(joined(mounted(pid)), key=lambda mount: -len(mount.path))  # the innermost mount first
+    binary = _link_target(root / "exe")
 
-    def lies_on(path: str) -> str:
-        return next((mount.filesystem for mount in elsewhere if below(path, mount.path)), "")
+    def filesystem_of(path: str) -> str:
+        return next((mount.filesystem for mount in mounts if below(path, mount.path)), "")
 
     def use(kind: Use, path: str) -> FileUse:
-        kept_on = lies_on(path)
+        filesystem = filesystem_of(path)
         return FileUse(
             kind,
             path,
             resolved=path,
-            foreign=bool(kept_on),
+            foreign=bool(filesystem),
             call="held",
             pid=pid,
-            filesystem=kept_on,
+            filesystem=filesystem,
             program=binary,
         )
 
     if binary:
-        foreign = bool(lies_on(binary))
-        yield Exec(binary, "", binary, pid, _parent(pid), foreign=foreign, argv=_arguments(pid))
-    for path in sorted(_mapped(root)):
+        foreign = bool(filesystem_of(binary))
+        yield Exec(binary, "", binary, pid, _parent_pid(pid), foreign=foreign, argv=_arguments(pid))
+    for path in sorted(_mapped_files(root)):
         yield use(Use.MAP, path)
-    for path, kind in sorted(_descriptors(root)):
+    for path, kind in sorted(_open_files(root)):
         yield use(kind, path)
     for name in ("cwd", "root"):
-        if path := _link(root / name):
+        if path := _link_target(root / name):
             yield use(Use.ENTER, path)
 
 
-def waiting(pid: int) -> frozenset[tuple[Abi, int]]:
+def syscalls_in_progress(pid: int) -> frozenset[tuple[Abi, int]]:
     """The system calls that the threads of a process are in at this moment (proc(5),
-    /proc/PID/task/TID/syscall): one that began and never ended is seen by no tracepoint at its exit. Nothing
+    /proc/PID/task/TID/syscall). No tracepoint at a call's exit sees a call that does not return. Nothing
     for a process that is gone."""
     try:
         with Path(f"/proc/{pid}/exe").open("rb") as binary:
@@ -143,7 +144,7 @@ def waiting(pid: int) -> frozenset[tuple[Abi, int]]:
             word = (thread / "syscall").read_text().split(" ", 1)[0]
         except OSError:
             continue
-        if word.isdecimal():  # else "running", or -1: stopped elsewhere than in a call
+        if word.isdecimal():  # else "running", or -1 for a thread that is blocked outside of a call
             found.add((abi, int(word)))
     return frozenset(found)
 
@@ -156,15 +157,16 @@ def _arguments(pid: int) -> tuple[str, ...]:
         return ()
 
 
-def _parent(pid: int) -> int:
+def _parent_pid(pid: int) -> int:
+    """The pid of the parent of a process, 0 if the process is gone."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
     except (OSError, IndexError, ValueError):
         return 0
 
 
-def _link(path: Path) -> str:
-    """What a magic link of /proc shows, "" for what is no file of a file system (or was deleted)."""
+def _link_target(path: Path) -> str:
+    """The target of a magic link of /proc; "" for a target that is no file of a file system, or was deleted."""
     try:
         target = decode(os.readlink(os.fsencode(path)))
     except OSError:
@@ -172,7 +174,8 @@ def _link(path: Path) -> str:
     return target if target.startswith("/") and not target.endswith(_DELETED) else ""
 
 
-def _mapped(root: Path) -> set[str]:
+def _mapped_files(root: Path) -> set[str]:
+    """The files that are mapped by the process whose directory in /proc is `root`."""
     try:
         lines = (root / "maps").read_bytes().splitlines()
     except OSError:
@@ -181,14 +184,15 @@ def _mapped(root: Path) -> set[str]:
     return {path for path in found if not path.endswith(_DELETED)}
 
 
-def _descriptors(root: Path) -> set[tuple[str, Use]]:
+def _open_files(root: Path) -> set[tuple[str, Use]]:
+    """The files that the process has open, and for which use."""
     found = set()
     try:
         numbers = os.listdir(root / "fd")
     except OSError:
         return set()
     for number in numbers:
-        path = _link(root / "fd" / number)
+        path = _link_target(root / "fd" / number)
         if not path:
             continue
         try:
@@ -200,20 +204,21 @@ def _descriptors(root: Path) -> set[tuple[str, Use]]:
     return found
 
 
-def with_waiting(
+def with_syscalls_in_progress(
     sets: Iterable[CallSet],
     unfinished: Mapping[int, frozenset[tuple[Abi, int]]],
-    standing: Callable[[int], tuple[Phase, Origin] | None],
+    process_state: Callable[[int], tuple[Phase, Origin] | None],
 ) -> tuple[CallSet, ...]:
-    """`sets`, and in them the calls that processes were still in at the end: a server that waited in one all
-    the time has made it, though it never came back."""
-    found = {(one.phase, one.origin, one.abi): one for one in sets}
-    for pid, numbers in unfinished.items():
-        if (known := standing(pid)) is None:
+    """`sets` with the calls that processes had not returned from at the end (`unfinished`, by pid) added: a
+    server that waited in a call all the time has made that call. `process_state` gives the phase and origin of
+    a process."""
+    found = {(call_set.phase, call_set.origin, call_set.abi): call_set for call_set in sets}
+    for pid, calls in unfinished.items():
+        if (known := process_state(pid)) is None:
             continue
-        for abi, number in numbers:
-            one = found.get((*known, abi), CallSet(*known, abi=abi))
+        for abi, number in calls:
+            call_set = found.get((*known, abi), CallSet(*known, abi=abi))
             name = syscalls.names(abi).get(number)
-            more = replace(one, calls=tuple(sorted({*one.calls, name}))) if name else one
+            more = replace(call_set, calls=tuple(sorted({*call_set.calls, name}))) if name else call_set
             found[*known, abi] = more
     return tuple(found.values())

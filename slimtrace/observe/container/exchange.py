@@ -1,4 +1,4 @@
-"""A question to the container and what came back, for the capture and for the screen."""
+"""A request to the container and its answer, for the capture and for the screen."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ from slimtrace.facts.runs import Answer, Probe
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The `answer`, whose target is the same in every run, and the target as the user knows it (`shown`), with
-    the address that was asked."""
+class Exchange:
+    """The `answer`, whose target is the same in every run, and the target as it is `shown` to the user, with
+    the address of this run ("": as in the answer)."""
 
     answer: Answer
     shown: str = ""
 
     @property
     def probe(self) -> Probe:
-        """The same as a line of the report."""
+        """The exchange as the report has it."""
         answer = self.answer
         return Probe(self.shown or answer.target, answer.ok, answer.status, answer.size, answer.detail)

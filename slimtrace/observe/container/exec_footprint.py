@@ -1,11 +1,11 @@
-"""What the container runtime itself calls behind its seccomp filter when something is exec'd into a container,
-as ``docker exec`` and HEALTHCHECK do: measured, whether or not anything of the kind belongs to this image.
+"""The system calls of the container runtime itself under its seccomp filter when a program is exec'd into a
+container, as ``docker exec`` and HEALTHCHECK do: measured for every image, with a HEALTHCHECK or not.
 
-A runtime looks for the program before the filter is on (crun) or behind it (runc), so one that is not there
-would not show all. What is executed is the empty file by which Docker marks a container: the runtime goes all
-the way to execve(2), which fails with ENOEXEC, and nothing of the image is run. Podman's mark is not
-executable: there the name of an absent program is executed, which shows none of the calls of crun's that come
-later (reason/confine/seccomp/margin.py lists these).
+A runtime looks for the program before it installs the filter (crun) or after (runc), so the exec of an absent
+program would not show all calls. The program that is executed is the empty file by which Docker marks a
+container: the runtime goes all the way to execve(2), which fails with ENOEXEC, and no program of the image is
+run. Podman's mark is not executable: there the name of an absent program is executed, which shows none of
+crun's later calls (reason/confine/seccomp/margin.py lists these).
 """
 
 import stat
@@ -30,12 +30,12 @@ def measure_exec(engine: Engine, container: str) -> bool:
         command = f"/{MARK}" if mark else ABSENT
         engine.exec(container, [command], timeout=SECONDS)
     except SlimtraceError:
-        pass  # engines tell that it could not be executed by an exit code, an output, or a failure of theirs
+        pass  # engines report a failed execve by an exit code, an output, or an error
     return True
 
 
 def is_empty_program(path: Path) -> bool:
-    """Whether it is an empty file, not a symlink, that everybody may execute."""
+    """Whether the path is an empty file, not a symlink, that everybody may execute."""
     try:
         found = path.lstat()
     except OSError:

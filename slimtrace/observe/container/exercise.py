@@ -1,7 +1,8 @@
-"""Driving the container so that it shows what it needs. The only place that knows pyroute2.
+"""Visits of a container's ports, so that its servers use the files that they need. The only module that imports
+pyroute2.
 
 A port is visited from inside the container's network namespace: no port has to be published, a server that
-listens on the container's loopback alone is reached too, and nothing enters the container itself.
+listens on the container's loopback alone is reached too, and no process enters the container itself.
 """
 
 import socket
@@ -15,20 +16,20 @@ from slimtrace.facts.events import Listen
 from slimtrace.facts.paths import printable
 from slimtrace.facts.runs import Answer
 from slimtrace.observe.container import http_probe
-from slimtrace.observe.container.exchange import Asked
+from slimtrace.observe.container.exchange import Exchange
 
 T = TypeVar("T")
 
 REDIS_PORT = 6379
 
 
-def in_network_of(pid: int, action: Callable[[], T]) -> T:
-    """What `action` returns when it runs in the network namespace of process `pid` (in a thread of its own:
-    setns(2) is for one thread). Raises what it raises, OSError when the process is gone."""
+def in_network_namespace(pid: int, action: Callable[[], T]) -> T:
+    """What `action` returns when it runs in the network namespace of process `pid`, in a thread of its own,
+    since setns(2) changes one thread. Raises what `action` raises, and OSError when the process is gone."""
     outcome: list[T] = []
     failure: list[BaseException] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
             from pyroute2 import netns
 
@@ -37,7 +38,7 @@ def in_network_of(pid: int, action: Callable[[], T]) -> T:
         except BaseException as problem:
             failure.append(problem)
 
-    thread = threading.Thread(target=work, name="slimtrace-visit", daemon=True)
+    thread = threading.Thread(target=run, name="slimtrace-visit", daemon=True)
     thread.start()
     thread.join()
     if failure:
@@ -59,7 +60,7 @@ def listening(pid: int) -> tuple[int, ...]:
                         ports.add(int(found["idiag_sport"]))
         return tuple(sorted(ports))
 
-    return in_network_of(pid, ask)
+    return in_network_namespace(pid, ask)
 
 
 def target_hosts(address: str) -> tuple[str, ...]:
@@ -72,11 +73,12 @@ def target_hosts(address: str) -> tuple[str, ...]:
     return (str(found.ipv4_mapped) if found.version == 6 and found.ipv4_mapped else str(found),)
 
 
-def visit(pid: int, listen: Listen) -> Asked:
-    """Ask the server behind a listening socket for something: GET / (HTTP, then HTTPS), PING where Redis lives.
-    Never raises for what the server does; one that speaks something else is an answer that is not ok."""
+def visit(pid: int, listen: Listen) -> Exchange:
+    """Send a request to the server behind a listening socket: GET / (HTTP, then HTTPS), or PING on the port of
+    Redis. Never raises for what the server does: a server of another protocol gives an answer that is not
+    ok."""
 
-    def ask() -> Asked:
+    def ask() -> Exchange:
         host = _reachable(target_hosts(listen.address), listen.port)
         if listen.port != REDIS_PORT:
             return http_probe.get(host, listen.port)
@@ -84,27 +86,28 @@ def visit(pid: int, listen: Listen) -> Asked:
         return ping if ping.answer.ok or not (page := http_probe.get(host, listen.port)).answer.ok else page
 
     try:
-        return in_network_of(pid, ask)
+        return in_network_namespace(pid, ask)
     except OSError as problem:
-        return Asked(Answer(f"tcp port {listen.port}", ok=False, detail=f"{problem}"))
+        return Exchange(Answer(f"tcp port {listen.port}", ok=False, detail=f"{problem}"))
 
 
 def _reachable(hosts: Sequence[str], port: int) -> str:
-    """The first of several addresses that takes a connection; the first of all where none does (yet)."""
+    """The first of several addresses that accepts a connection; the first of all where none does (yet)."""
     for host in hosts if len(hosts) > 1 else ():
         with suppress(OSError), socket.create_connection((host, port), timeout=http_probe.VISIT_SECONDS):
             return host
     return hosts[0]
 
 
-def _ping(host: str, port: int) -> Asked:
+def _ping(host: str, port: int) -> Exchange:
+    """Send Redis' PING."""
     target = f"redis PING port {port}"
     try:
         with socket.create_connection((host, port), timeout=http_probe.VISIT_SECONDS) as connection:
             connection.sendall(b"PING\r\n")
             answer = connection.recv(256)
     except OSError as problem:
-        return Asked(Answer(target, ok=False, detail=str(problem)))
+        return Exchange(Answer(target, ok=False, detail=str(problem)))
     ok = answer.startswith((b"+PONG", b"-NOAUTH"))
-    said = answer.decode("latin-1")
-    return Asked(Answer(target, ok, size=len(answer), body=said, detail=printable(said.strip())[:80]))
+    text = answer.decode("latin-1")
+    return Exchange(Answer(target, ok, size=len(answer), body=text, detail=printable(text.strip())[:80]))

@@ -1,7 +1,8 @@
-"""A web server is asked for its first page. Called within the container's network namespace; httpx lives here.
+"""GET / of a web server. Called within the container's network namespace; the only module that imports httpx.
 
-Three times in all: compressed as browsers ask, and twice as it lies on the disk. What the last two have of
-their own (a date, a counter, a token) differs by itself, and must not be held against a slim image.
+The page is fetched three times: once with compression, as browsers ask, and twice without. Where the last two
+differ (by a date, a counter, a token), the page changes by itself, and a difference must not be held against a
+slim image.
 """
 
 import time
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 
 from slimtrace.facts.paths import printable
 from slimtrace.facts.runs import BODY_KEPT, Answer
-from slimtrace.observe.container.exchange import Asked
+from slimtrace.observe.container.exchange import Exchange
 
 VISIT_SECONDS = 15.0  # for one answer
-ATTEMPTS = 5  # a server may refuse, or answer 502 and 503, until what is behind it is up
+ATTEMPTS = 5  # a server may refuse, or answer 502 and 503, until its backend is up
 PAUSE = 0.2  # seconds before the second attempt; doubled each time
-BODY_LIMIT = 8 << 20  # bytes of a body that are read, and that it may unpack to
+BODY_LIMIT = 8 << 20  # bytes of a body that are read, and of the decompressed body
 TYPE_LIMIT = 200  # characters of a content type
-# As browsers ask and as curl does: a server may compress the one answer (nginx: writev(2)) and send the other
-# as it lies on the disk (sendfile(2)).
+# As browsers and as curl send it: a server may compress the one answer (nginx: writev(2)) and send the other
+# from the file (sendfile(2)).
 CODINGS = ("gzip, deflate", "identity")
 
 
@@ -31,17 +32,17 @@ class Page:
     body: bytes
 
     @property
-    def kept(self) -> str:
+    def body_head(self) -> str:
         """The part of the body that a capture keeps."""
         return self.body[:BODY_KEPT].decode("latin-1")
 
 
-def get(host: str, port: int) -> Asked:
-    """GET / by HTTP, then by HTTPS (on the ports that are known for it the other way round). Never raises for
-    what the server does: one that speaks something else is an answer that is not ok."""
+def get(host: str, port: int) -> Exchange:
+    """GET / by HTTP, then by HTTPS (in reverse order on the ports that are known for HTTPS). Never raises for
+    what the server does: a server of another protocol gives an answer that is not ok."""
     import httpx
 
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     detail = ""
     pause = PAUSE
     for attempt in range(ATTEMPTS):
@@ -49,7 +50,7 @@ def get(host: str, port: int) -> Asked:
             time.sleep(pause)
             pause *= 2
         for scheme in ("https", "http") if port in (443, 8443) else ("http", "https"):
-            target, url = f"GET {scheme} port {port} /", f"{scheme}://{place}/"
+            target, url = f"GET {scheme} port {port} /", f"{scheme}://{authority}/"
             try:
                 page = [_fetch(url, coding) for coding in CODINGS][-1]
             except (httpx.RemoteProtocolError, httpx.DecodingError) as problem:
@@ -57,18 +58,18 @@ def get(host: str, port: int) -> Asked:
                 continue
             except httpx.ReadTimeout:
                 silence = f"no answer within {VISIT_SECONDS:g} s"
-                return Asked(Answer(target, ok=False, detail=silence), f"GET {url}")
+                return Exchange(Answer(target, ok=False, detail=silence), f"GET {url}")
             except (httpx.HTTPError, OSError) as problem:
                 detail = detail or printable(str(problem))[:80] or type(problem).__name__
                 continue
             if page.status in (502, 503) and attempt + 1 < ATTEMPTS:
                 detail = f"status {page.status}"
                 break
-            return Asked(_answer(target, page, _again(url, page)), f"GET {url}")
+            return Exchange(_answer(target, page, _again(url, page)), f"GET {url}")
         else:
             if detail.startswith("it does not speak"):
                 break
-    return Asked(Answer(f"GET http port {port} /", ok=False, detail=detail), f"GET http://{place}/")
+    return Exchange(Answer(f"GET http port {port} /", ok=False, detail=detail), f"GET http://{authority}/")
 
 
 def _answer(target: str, page: Page, again: str) -> Answer:
@@ -78,13 +79,13 @@ def _answer(target: str, page: Page, again: str) -> Answer:
         status=page.status,
         content_type=page.content_type,
         size=len(page.body),
-        body=page.kept,
+        body=page.body_head,
         again=again,
     )
 
 
 def _again(url: str, page: Page) -> str:
-    """The body that a second question of the same kind brings, if it is another one."""
+    """The body of a second, equal request, if it differs from that of `page` ("": it does not)."""
     import httpx
 
     try:
@@ -92,14 +93,14 @@ def _again(url: str, page: Page) -> str:
     except (httpx.HTTPError, OSError):
         return ""
     alike = (second.status, second.content_type) == (page.status, page.content_type)
-    return second.kept if alike and second.kept != page.kept else ""
+    return second.body_head if alike and second.body_head != page.body_head else ""
 
 
 def _fetch(url: str, coding: str) -> Page:
     import httpx
 
     headers = {"User-Agent": "slimtrace", "Accept-Encoding": coding}
-    # trust_env: a proxy of the host has no business between us and the container
+    # trust_env: the host's proxy settings do not apply to the container
     with (
         httpx.Client(verify=False, timeout=VISIT_SECONDS, trust_env=False, headers=headers) as client,
         client.stream("GET", url) as response,
@@ -110,13 +111,15 @@ def _fetch(url: str, coding: str) -> Page:
             if len(body) > BODY_LIMIT:
                 break
         content_type = printable(response.headers.get("content-type", ""))[:TYPE_LIMIT]
-        packed = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip", "deflate")
-        return Page(response.status_code, content_type, unpacked(bytes(body)) if packed else bytes(body))
+        compressed = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip", "deflate")
+        return Page(
+            response.status_code, content_type, decompressed(bytes(body)) if compressed else bytes(body)
+        )
 
 
-def unpacked(body: bytes) -> bytes:
-    """What a body holds that is said to be gzip or deflate, at most BODY_LIMIT bytes; a body that is not stays
-    as it came."""
+def decompressed(body: bytes) -> bytes:
+    """The decompressed body of a response that claims gzip or deflate, at most BODY_LIMIT bytes; a body that is
+    in neither format is returned unchanged."""
     try:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, BODY_LIMIT)
     except zlib.error:

@@ -1,4 +1,4 @@
-"""A container's output as a capture keeps it."""
+"""The end of a container's output, as a capture keeps it."""
 
 import re
 
@@ -11,6 +11,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 
 def kept_lines(output: str) -> tuple[str, ...]:
-    """The last lines of a container's output as a capture keeps them: without colours, printable, and cut."""
+    """The last lines of a container's output as a capture keeps them: without colours, printable, and
+    each at most LINE_KEPT characters long."""
     lines = [_ESCAPES.sub("", line.rstrip("\r"))[:LINE_KEPT] for line in output.rstrip("\n").split("\n")]
     return tuple(printable(line) for line in lines[-LOG_KEPT:]) if output else ()

@@ -12,15 +12,16 @@ COMMAND_SECONDS = 600.0  # for a command of the user's
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """When the recording is over: `mode` is "probe" (all ports were visited and nothing new happens any
-    more, or the container ended), "exit" (it ended), "enter" (the user pressed Enter) or "seconds"."""
+    """When the recording is over: `mode` is "probe" (all ports were visited and there are no new events, or the
+    container ended), "exit" (it ended), "enter" (the user pressed Enter) or "seconds"."""
 
     mode: str = "probe"
     seconds: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> "Until":
-        """From the command line: probe, exit, enter, or a number of seconds. Raises SlimtraceError (USAGE)."""
+        """The value of a command line option: probe, exit, enter, or a number of seconds. Raises SlimtraceError
+        (USAGE)."""
         if text in ("probe", "exit", "enter"):
             return cls(text)
         try:
@@ -39,9 +40,9 @@ class Plan:
     """How the container is to be run and driven. `ready_seconds` bounds the wait for a port or an end,
     `command_seconds` that for the end of a command. `ports` are awaited beside those that the image exposes.
 
-    For the trial of a slim image: with `tolerant` what goes wrong is told in the Run instead of being raised.
-    `aside` is the image that holds the programs which the `execs` need: they then run beside the container,
-    in one of that image."""
+    For the trial of a slim image: with `tolerant` a failure is recorded in the Run instead of being raised.
+    `sidecar_image` is the image that has the programs which the `execs` need: each then runs in a sidecar
+    container of that image."""
 
     launch: Launch = field(default_factory=Launch)
     until: Until = field(default_factory=Until)
@@ -53,4 +54,4 @@ class Plan:
     command_seconds: float = COMMAND_SECONDS
     ports: tuple[int, ...] = ()
     tolerant: bool = False
-    aside: str = ""
+    sidecar_image: str = ""

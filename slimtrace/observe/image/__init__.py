@@ -1,1 +1,1 @@
-"""An image's files as the image has them: overlay directories, saved archives, layers, safe lookups."""
+"""An image's files: from overlay directories or saved archives, layer by layer or as one tree."""

@@ -1,6 +1,7 @@
-"""The layers of an image from the overlay directories that hold them: the fast way, where they can be read.
+"""The layers of an image from the overlay directories that hold them: faster than an archive, where they can be
+read.
 
-A file's content is only read where another file has as many bytes, since nothing else can be its copy.
+A file's content is only read where another file has the same size, since no other file can be its copy.
 """
 
 import os
@@ -18,18 +19,19 @@ from slimtrace.observe.image.rootfs import Rootfs
 
 DIGEST_BYTES = 16
 _CAPABILITY = "security.capability"
-# overlayfs.rst in the kernel's documentation: an opaque directory; what makes a directory or file here
-# stand for content that lies elsewhere.
-_OPAQUE, _ELSEWHERE = "trusted.overlay.opaque", ("trusted.overlay.redirect", "trusted.overlay.metacopy")
+# Documentation/filesystems/overlayfs.rst: the xattr of an opaque directory; the xattrs of a directory or file
+# whose content is that of another path or layer.
+_OPAQUE, _REDIRECTS = "trusted.overlay.opaque", ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 
 
-class Elsewhere(Exception):
-    """The directories alone do not tell what the layers are."""
+class RedirectedContent(Exception):
+    """A file or directory of a layer refers to content in another place, so that the directories alone do not
+    say what the layers are."""
 
 
-def of_directories(directories: Sequence[str], progress: Callable[[int], None]) -> tuple[Layer, ...]:
-    """The layers in overlay directories, lowest first. `progress` is told the bytes read so far. Raises OSError
-    where something cannot be read, and Elsewhere."""
+def layers_of_directories(directories: Sequence[str], progress: Callable[[int], None]) -> tuple[Layer, ...]:
+    """The layers in overlay directories, lowest first. `progress` is called with the number of bytes read so
+    far. Raises OSError where a file cannot be read, and RedirectedContent."""
     with ExitStack() as stack:
         opened = [stack.enter_context(Rootfs.at(Path(directory))) for directory in directories]
         trees = [files.scan() for files in opened]
@@ -57,6 +59,7 @@ def of_directories(directories: Sequence[str], progress: Callable[[int], None]) 
 
 
 def _layer(root: int, files: Rootfs, tree: FileTree, digest: Callable[[Rootfs, str, int], bytes]) -> Layer:
+    """The layer in the directory that is open as `root`. `digest` is called with a file's path and size."""
     entries: dict[str, LayerEntry] = {}
     whiteouts: set[str] = set()
     opaques: set[str] = set()
@@ -91,16 +94,17 @@ def _layer(root: int, files: Rootfs, tree: FileTree, digest: Callable[[Rootfs, s
 
 
 def _xattrs(root: int, path: str) -> dict[str, bytes]:
-    """The attributes that matter, of a file or directory of the layer open as `root`."""
+    """The overlay and capability xattrs of a file or directory of the layer open as `root`. Raises
+    RedirectedContent."""
     at = open_beneath(root, paths.encode(path), os.O_PATH | os.O_NOFOLLOW)
     try:
         link = f"/proc/self/fd/{at}"
         names = os.listxattr(link)
-        if any(name in names for name in _ELSEWHERE):
-            raise Elsewhere(path)
+        if any(name in names for name in _REDIRECTS):
+            raise RedirectedContent(path)
         return {name: os.getxattr(link, name) for name in (_OPAQUE, _CAPABILITY) if name in names}
     finally:
         os.close(at)
 
 
-__all__ = ["Elsewhere", "of_directories"]
+__all__ = ["RedirectedContent", "layers_of_directories"]

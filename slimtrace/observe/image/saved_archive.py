@@ -1,9 +1,9 @@
-"""An image's files out of the archive that the engine saves (``docker save``), for an engine whose storage is
-no overlay or cannot be reached.
+"""An image's files from the archive that the engine saves (``docker save``), for an engine whose storage is no
+overlay or cannot be reached.
 
-The archive holds the layers as they were pushed or built, so it is exact, whatever the storage makes of them,
-and it has nothing of a container's (an export has: /dev, /etc/hosts, /etc/mtab and others are in it). It is
-written to the work directory once and read there in place.
+The archive holds the layers as they were pushed or built, so it is exact whatever the storage does to them, and
+it has no files of a container (an export has: /dev, /etc/hosts, /etc/mtab and others). The archive is written
+to the work directory once and read there in place.
 """
 
 import errno
@@ -19,25 +19,26 @@ from typing import Any
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import paths
 from slimtrace.facts.tree import FileTree
-from slimtrace.observe.image.streams import MAGIC_BYTES, is_packed, unpacked
-from slimtrace.observe.image.tar_members import Extent, NoGlobals
-from slimtrace.observe.image.union import Stack
+from slimtrace.observe.image.streams import MAGIC_BYTES, decompressed, is_compressed
+from slimtrace.observe.image.tar_members import Extent, IgnoredPaxGlobals
+from slimtrace.observe.image.union import LayerUnion
 
 _CHUNK = 1 << 20
 _JSON_LIMIT = 16 << 20  # bytes; docker itself takes 8 MiB (moby distribution, MaxManifestSize is 4)
 _HEADER_LIMIT = 1 << 20  # bytes of one PAX header; Go's archive/tar has the same limit
-_LINKS = 8  # a layer of a docker archive may be a symlink to another one's file
-_BROKEN = (tarfile.TarError, EOFError, ValueError, RecursionError)
+_LINKS = 8  # followed: a layer of a docker archive may be a symlink to the file of another layer
+_DAMAGED = (tarfile.TarError, EOFError, ValueError, RecursionError)
 
 
-class Part(io.RawIOBase):
-    """Some bytes of an open file as a file of their own; `extents` as in Content."""
+class FileSlice(io.RawIOBase):
+    """A part of an open file as a file of its own: `size` bytes from `at` on, or for a sparse file those in
+    `extents` with zeros between them."""
 
     def __init__(self, fd: int, at: int, size: int, extents: tuple[Extent, ...] | None = None) -> None:
         self._fd = fd
         self._extents = (Extent(0, size, at),) if extents is None else extents
         self._size = size
-        self._here = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -46,34 +47,35 @@ class Part(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._here, os.SEEK_END: self._size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         if base + offset < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        self._here = base + offset
-        return self._here
+        self._position = base + offset
+        return self._position
 
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
-        count = min(len(view), self._size - self._here)
+        count = min(len(view), self._size - self._position)
         if count <= 0:
             return 0
         for extent in self._extents:
             end = extent.start + extent.length
-            if self._here < extent.start:
-                count = min(count, extent.start - self._here)
+            if self._position < extent.start:
+                count = min(count, extent.start - self._position)
                 break
-            if self._here < end:
-                inside = self._here - extent.start
-                count = os.preadv(self._fd, [view[: min(count, end - self._here)]], extent.at + inside)
-                self._here += count
+            if self._position < end:
+                inside = self._position - extent.start
+                count = os.preadv(self._fd, [view[: min(count, end - self._position)]], extent.at + inside)
+                self._position += count
                 return count
         view[:count] = bytes(count)
-        self._here += count
+        self._position += count
         return count
 
 
 class _Headers(io.BufferedReader):
-    """What tarfile reads of a layer: it skips the files' content, so whatever else is large is forged."""
+    """The file object from which tarfile reads a layer. Since tarfile skips the files' content, any large read
+    is due to a forged header."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _HEADER_LIMIT:
@@ -81,34 +83,36 @@ class _Headers(io.BufferedReader):
         return super().read(size)
 
 
-class Saved:
+class SavedImage:
     """The files of an image in a saved archive. `close` when done."""
 
-    def __init__(self, pieces: Iterable[bytes], diff_ids: Sequence[str], place: Path) -> None:
-        """`pieces` is the archive, `diff_ids` are the image's layers, `place` the directory to work in. Raises
+    def __init__(self, pieces: Iterable[bytes], diff_ids: Sequence[str], work_dir: Path) -> None:
+        """`pieces` is the archive, `diff_ids` are the image's layers, `work_dir` the work directory. Raises
         SlimtraceError: BAD_INPUT for an archive that is damaged or has other layers, NO_SPACE."""
         self._fds: list[int] = []
-        self._place = place
+        self._work_dir = work_dir
         try:
             archive = self._spool(pieces)
             members = _members(archive)
-            stack = Stack()
-            self._layers = [self._unpacked(*_member(members, name)) for name in _layers(members, diff_ids)]
+            union = LayerUnion()
+            self._layers = [
+                self._uncompressed(*_find_member(members, name)) for name in _layers(members, diff_ids)
+            ]
             for layer in self._layers:
-                with _opened(*layer) as inner:
-                    stack.lay(inner)
-            self._tree, self._contents, self._xattrs = stack.tree()
+                with _open_tar(*layer) as inner:
+                    union.add_layer(inner)
+            self._tree, self._contents, self._xattrs = union.tree()
         except BaseException as error:
             self.close()
-            if isinstance(error, _BROKEN):
+            if isinstance(error, _DAMAGED):
                 text = paths.printable(str(error))[:200]
                 raise SlimtraceError(f"cannot read the image's layers: {text}") from error
             if isinstance(error, OSError):
-                raise _cannot(error, place) from error
+                raise _error_for(error, work_dir) from error
             raise
 
     def close(self) -> None:
-        """Let go of the archive, which then is gone."""
+        """Close the archive, which has no name any more: its space is freed."""
         while self._fds:
             os.close(self._fds.pop())
 
@@ -127,48 +131,50 @@ class Saved:
         extents = found.extents and tuple(
             Extent(extent.start, extent.length, start + extent.at) for extent in found.extents
         )
-        return Part(fd, start + found.at, found.size, extents)
+        return FileSlice(fd, start + found.at, found.size, extents)
 
     def xattrs(self, path: str) -> Mapping[str, bytes]:
         """The extended attributes of `path`, by name."""
         return self._xattrs.get(path, {})
 
     def _spool(self, pieces: Iterable[bytes]) -> int:
-        """The bytes as a file that has no name: it goes with this process, whatever its end."""
-        name = self._place / f"saved-{len(self._fds)}.tar"
+        """Write the bytes to a file without a name, which ends with this process in any case; its
+        descriptor."""
+        name = self._work_dir / f"saved-{len(self._fds)}.tar"
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._fds.append(fd)
         name.unlink()
         for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            unwritten = memoryview(piece)
+            while unwritten:
+                unwritten = unwritten[os.write(fd, unwritten) :]
         return fd
 
-    def _unpacked(self, fd: int, at: int, size: int) -> tuple[int, int, int]:
-        """The layer as a tar that is not compressed: where it is. The containerd image store saves layers in
-        the form that they were pulled in."""
-        if is_packed(os.pread(fd, MAGIC_BYTES, at)):
-            with Part(fd, at, size) as part:
-                fd = self._spool(unpacked(iter(lambda: part.read(_CHUNK) or b"", b"")))
+    def _uncompressed(self, fd: int, at: int, size: int) -> tuple[int, int, int]:
+        """Where the uncompressed tar of a layer is: (descriptor, offset, bytes). The containerd image store
+        saves layers as they were pulled, so they may be compressed."""
+        if is_compressed(os.pread(fd, MAGIC_BYTES, at)):
+            with FileSlice(fd, at, size) as part:
+                fd = self._spool(decompressed(iter(lambda: part.read(_CHUNK) or b"", b"")))
             return fd, 0, os.fstat(fd).st_size
         return fd, at, size
 
 
 _Members = Mapping[str, tuple[int, int, int] | str]
-"""The archive's members by name: (descriptor, offset, bytes), or for a link the name that it leads to."""
+"""The archive's members by name: (descriptor, offset, bytes), or for a link the name of its target."""
 
 
-def _opened(fd: int, at: int, size: int) -> tarfile.TarFile:
-    headers = _Headers(Part(fd, at, size))
+def _open_tar(fd: int, at: int, size: int) -> tarfile.TarFile:
+    """The tar of `size` bytes at the offset `at` of a file."""
+    headers = _Headers(FileSlice(fd, at, size))
     return tarfile.open(
-        fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape", pax_headers=NoGlobals()
+        fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape", pax_headers=IgnoredPaxGlobals()
     )
 
 
 def _members(archive: int) -> _Members:
     found: dict[str, tuple[int, int, int] | str] = {}
-    with _opened(archive, 0, os.fstat(archive).st_size) as outer:
+    with _open_tar(archive, 0, os.fstat(archive).st_size) as outer:
         for member in outer:
             name = posixpath.normpath(member.name)
             if member.issym():
@@ -180,7 +186,8 @@ def _members(archive: int) -> _Members:
     return found
 
 
-def _member(members: _Members, name: str) -> tuple[int, int, int]:
+def _find_member(members: _Members, name: str) -> tuple[int, int, int]:
+    """Where a member is, its links followed. Raises SlimtraceError for a member that is not in the archive."""
     for _ in range(_LINKS):
         found = members.get(posixpath.normpath(name))
         if found is None:
@@ -194,8 +201,8 @@ def _member(members: _Members, name: str) -> tuple[int, int, int]:
 
 
 def _layers(members: _Members, diff_ids: Sequence[str]) -> list[str]:
-    """The members that are the layers `diff_ids`, the lowest first. An archive may hold the image for several
-    platforms: the one with these layers is meant."""
+    """The names of the members that are the layers `diff_ids`, lowest first. An archive may hold the image for
+    several platforms: the image with these layers is taken. Raises SlimtraceError where there is none."""
     images = _json(members, "manifest.json")
     for image in images if isinstance(images, list) else ():
         config = _json(members, str(image.get("Config"))) if isinstance(image, dict) else None
@@ -211,17 +218,18 @@ def _layers(members: _Members, diff_ids: Sequence[str]) -> list[str]:
 
 
 def _json(members: _Members, name: str) -> object:
-    fd, at, size = _member(members, name)
+    """The content of a JSON file of the archive. Raises SlimtraceError, and ValueError for broken JSON."""
+    fd, at, size = _find_member(members, name)
     if size > _JSON_LIMIT:
         raise SlimtraceError(f"cannot read the image's layers: {paths.printable(name[:200])!r} is too large")
     found: object = json.loads(os.pread(fd, size, at))
     return found
 
 
-def _cannot(error: OSError, place: Path) -> SlimtraceError:
+def _error_for(error: OSError, work_dir: Path) -> SlimtraceError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SlimtraceError(
-            f"cannot work in {place.parent}: no space left on device",
+            f"cannot work in {work_dir.parent}: no space left on device",
             "make room, or point SLIMTRACE_STATE at a larger disk",
             Exit.NO_SPACE,
         )

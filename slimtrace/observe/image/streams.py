@@ -1,5 +1,5 @@
-"""Streams that are read forwards and never kept: the pieces of a download, an archive in it, what is packed in
-that. Memory is bounded by the piece, whatever the stream says of itself.
+"""Streams that are read forwards and never held in memory: a download in pieces, a tar archive in the download,
+a compressed file in the archive. Memory is bounded by the size of a piece, whatever sizes the stream claims.
 """
 
 import bz2
@@ -15,11 +15,13 @@ from slimtrace.facts.formats.tar import BLOCK, EXTENSION_LIMIT, Malformed, Membe
 
 PIECE = 1 << 20
 MAGIC_BYTES = 6
-_WINDOW = 1 << 27  # bytes that zstd and xz may look back; what zstd itself allows without asking (--long=27)
+_WINDOW = (
+    1 << 27
+)  # bytes: the limit of the window (zstd) and of the memory (xz); zstd's own default (--long=27)
 
 
-class Forward:
-    """The pieces of a stream, read in the amounts that are asked for."""
+class ForwardReader:
+    """Reads a stream that comes in pieces of any size, in the amounts that the caller asks for."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -28,25 +30,25 @@ class Forward:
         self.offset = 0  # bytes read so far
 
     def _next(self) -> bytes:
-        """The next piece that holds something; empty at the end."""
+        """The next piece that is not empty; b"" at the end of the stream."""
         return next((piece for piece in self._pieces if piece), b"")
 
     def peek(self, count: int) -> bytes:
-        """The next `count` bytes, which stay to be read; less at the end of the stream."""
+        """The next `count` bytes, which are not consumed; fewer at the end of the stream."""
         while len(self._piece) - self._at < count and (piece := self._next()):
             self._piece = self._piece[self._at :] + piece
             self._at = 0
         return self._piece[self._at : self._at + count]
 
     def rest(self) -> Iterator[bytes]:
-        """All that is left, in pieces as they come."""
+        """All bytes that are left, in pieces as they come."""
         while piece := self._piece[self._at :] or self._next():
             self._piece, self._at = b"", 0
             self.offset += len(piece)
             yield piece
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes, few enough to be held. Raises Malformed where the stream ends before."""
+        """Read the next `count` bytes into memory. Raises Malformed where the stream ends before."""
         found = self.peek(count)
         if len(found) < count:
             raise Malformed("the stream is cut off")
@@ -55,7 +57,8 @@ class Forward:
         return found
 
     def chunks(self, count: int) -> Iterator[memoryview]:
-        """The next `count` bytes in pieces as they come. Raises Malformed where the stream ends before."""
+        """Read the next `count` bytes, in pieces as they come. Raises Malformed where the stream ends
+        before."""
         while count:
             if self._at == len(self._piece):
                 self._piece, self._at = self._next(), 0
@@ -74,16 +77,16 @@ class Forward:
             pass
 
 
-def members(source: Forward) -> Iterator[Member]:
-    """The members of the tar archive that `source` begins with. Between two of them the content of the first
-    may be read from `source`, as much of it as is wanted. Raises Malformed."""
-    extended: dict[str, bytes] = {}
-    everywhere: dict[str, bytes] = {}
+def read_members(source: ForwardReader) -> Iterator[Member]:
+    """The members of the tar archive that `source` begins with. After a member is given, as much of its content
+    as the caller wants may be read from `source`. Raises Malformed."""
+    pax_records: dict[str, bytes] = {}
+    global_records: dict[str, bytes] = {}
     long_name = long_link = b""
     while True:
         block = source.peek(BLOCK)
         head = header(source.take(BLOCK)) if block else None
-        if head is None:  # the end, or an archive that ends without saying so
+        if head is None:  # the end-of-archive block, or an archive that ends without one
             return
         if head.type in "xgLKX":
             if head.size > EXTENSION_LIMIT:
@@ -91,57 +94,58 @@ def members(source: Forward) -> Iterator[Member]:
             data = source.take(head.size)
             source.skip(-head.size % BLOCK)
             if head.type == "g":
-                everywhere |= records(data)
+                global_records |= records(data)
             elif head.type == "L":
                 long_name = data.partition(b"\0")[0]
             elif head.type == "K":
                 long_link = data.partition(b"\0")[0]
             else:
-                extended = records(data)
+                pax_records = records(data)
             continue
-        found = member(head, {**everywhere, **extended}, long_name, long_link)
+        found = member(head, {**global_records, **pax_records}, long_name, long_link)
         more = head.more
-        while more:  # the map of an old GNU sparse file goes on
+        while more:  # the map of an old GNU sparse file continues in further blocks
             more = source.take(BLOCK)[504] != 0
         end = source.offset + found.stored + -found.stored % BLOCK
         yield found
         source.skip(end - source.offset)
-        extended, long_name, long_link = {}, b"", b""
+        pax_records, long_name, long_link = {}, b"", b""
 
 
-def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """What `pieces` hold, uncompressed where they are gzip (RFC 1952), zstd (RFC 8878), bzip2 or xz; what is
-    none of these comes as it is. Raises Malformed, and SlimtraceError where nothing here reads zstd."""
-    source = Forward(pieces)
+def decompressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of `pieces`, decompressed if they are gzip (RFC 1952), zstd (RFC 8878), bzip2 or xz; any
+    other stream is given unchanged. Raises Malformed, and SlimtraceError where the module for zstd is
+    missing."""
+    source = ForwardReader(pieces)
     head = source.peek(MAGIC_BYTES)
     if head.startswith(_ZSTD):
-        return _unzstd(source)
-    for magic, make in _UNPACKERS.items():
+        return _decompress_zstd(source)
+    for magic, make in _DECOMPRESSORS.items():
         if head.startswith(magic):
-            return _unpack(source, make)
+            return _decompress(source, make)
     return source.rest()
 
 
-def is_packed(head: bytes) -> bool:
-    """Whether a stream that begins with these MAGIC_BYTES is one that `unpacked` unpacks."""
-    return head.startswith((_ZSTD, *_UNPACKERS))
+def is_compressed(head: bytes) -> bool:
+    """Whether `decompressed` decompresses a stream that begins with `head` (MAGIC_BYTES long)."""
+    return head.startswith((_ZSTD, *_DECOMPRESSORS))
 
 
-class _Gunzip:
-    """zlib's object with the manners of bz2's and lzma's."""
+class _GzipDecompressor:
+    """zlib's decompressor with the interface of bz2's and lzma's."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        self._full = False  # there was no room for all of it: more comes without more data
+        self._output_full = False  # the last output had its full size: more may come without more input
 
     def decompress(self, data: bytes, most: int) -> bytes:
         found = self._inner.decompress(self._inner.unconsumed_tail + data, most)
-        self._full = len(found) == most
+        self._output_full = len(found) == most
         return found
 
     @property
     def needs_input(self) -> bool:
-        return not self._full and not self._inner.unconsumed_tail
+        return not self._output_full and not self._inner.unconsumed_tail
 
     @property
     def eof(self) -> bool:
@@ -153,36 +157,37 @@ class _Gunzip:
 
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_UNPACKERS: Mapping[bytes, Callable[[], Any]] = {
-    b"\x1f\x8b": _Gunzip,
+_DECOMPRESSORS: Mapping[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": _GzipDecompressor,
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ\0": partial(lzma.LZMADecompressor, memlimit=_WINDOW),
 }
 
 
-def _unpack(source: Forward, make: Callable[[], Any]) -> Iterator[bytes]:
-    unpacker = make()
-    begun = False
+def _decompress(source: ForwardReader, make: Callable[[], Any]) -> Iterator[bytes]:
+    """What `source` holds, by decompressors that `make` makes, one for each member of the stream."""
+    decompressor = make()
+    unfinished = False
     try:
         for data in source.rest():
-            while data or not unpacker.needs_input:
-                begun = True
-                if found := unpacker.decompress(data, PIECE):
+            while data or not decompressor.needs_input:
+                unfinished = True
+                if found := decompressor.decompress(data, PIECE):
                     yield found
                 data = b""
-                if unpacker.eof:  # another member may follow; zeros behind the last are padding
-                    data = unpacker.unused_data.lstrip(b"\0")
-                    unpacker, begun = make(), False
+                if decompressor.eof:  # another member may follow; zeros after the last one are padding
+                    data = decompressor.unused_data.lstrip(b"\0")
+                    decompressor, unfinished = make(), False
     except (zlib.error, lzma.LZMAError, OSError) as error:
         raise Malformed(f"packed data: {error}") from error
-    if begun:
+    if unfinished:
         raise Malformed("the packed stream is cut off")
 
 
-class _Readable(io.RawIOBase):
-    """The stream as a file, of which zstandard only reads."""
+class _RawStream(io.RawIOBase):
+    """The stream as a file object for zstandard, which only reads from it."""
 
-    def __init__(self, source: Forward) -> None:
+    def __init__(self, source: ForwardReader) -> None:
         self._source = source
 
     def readable(self) -> bool:
@@ -194,20 +199,22 @@ class _Readable(io.RawIOBase):
         return len(found)
 
 
-def _unzstd(source: Forward) -> Iterator[bytes]:
+def _decompress_zstd(source: ForwardReader) -> Iterator[bytes]:
     try:
         import zstandard
     except ImportError:
         raise SlimtraceError(
             "cannot read the image's layers: they are packed with zstd", "pip install zstandard"
         ) from None
-    unpacker = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
     try:
-        with unpacker.stream_reader(io.BufferedReader(_Readable(source)), read_across_frames=True) as stream:
+        with decompressor.stream_reader(
+            io.BufferedReader(_RawStream(source)), read_across_frames=True
+        ) as stream:
             while piece := stream.read(PIECE):
                 yield piece
     except zstandard.ZstdError as error:
         raise Malformed(f"zstd: {error}") from error
 
 
-__all__ = ["MAGIC_BYTES", "Forward", "is_packed", "members", "unpacked"]
+__all__ = ["MAGIC_BYTES", "ForwardReader", "decompressed", "is_compressed", "read_members"]

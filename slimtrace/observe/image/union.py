@@ -1,10 +1,10 @@
-"""Layers laid over each other in memory: what an engine does on disk when it unpacks an image, here as a table
-of where each file's bytes lie. Nothing is written, so there is nowhere that a hostile path could lead to.
+"""The union of an image's layers, in memory: what an engine unpacks to disk is here a table of where each
+file's bytes are. Nothing is written, so a hostile path cannot lead out of the image.
 
 The rules are those of the OCI image-spec (layer.md): a later entry replaces an earlier one, except that a
 directory over a directory keeps what is in it; ``.wh.NAME`` removes NAME of the layers below, ``.wh..wh..opq``
-all that they have in its directory. Where the spec is silent, what docker and containerd do: a hardlink's
-header changes the file that it names; the directories above an entry are made if no layer has them.
+all that they have in its directory. Where the spec is silent, the rules are those of docker and containerd: a
+hardlink's header changes the file that it names; the directories above an entry are made if no layer has them.
 """
 
 import operator
@@ -15,23 +15,23 @@ from dataclasses import dataclass, field, replace
 from slimtrace.facts.tree import MAX_LINKS, Entry, FileTree, Kind
 from slimtrace.observe.image.tar_members import (
     Content,
-    broken,
+    broken_layers,
+    components_of,
     content_of,
     mtime_ns,
-    parts_of,
     shown,
     xattrs_of,
 )
 
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_META = ".wh..wh."  # what aufs kept for itself: in no file system but its own
+_AUFS_META = ".wh..wh."  # names of aufs' own files, which mean nothing to other file systems
 _CHOWN_CLEARS = "security.capability"  # chown(2)
 
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A file, link, device or directory, which may have several names. `fresh` are the names in a directory
-    that the layer numbered `touched` has brought."""
+    """A file, link, device or directory; all but a directory may have several names. `added` are the names that
+    the layer numbered `added_by` has added to a directory."""
 
     kind: Kind
     mode: int = 0o755
@@ -45,32 +45,32 @@ class _Node:
     xattrs: dict[str, bytes] | None = None
     linked: bool = False
     children: "dict[str, _Node] | None" = None
-    touched: int = -1
-    fresh: set[str] = field(default_factory=set)
+    added_by: int = -1
+    added: set[str] = field(default_factory=set)
 
 
-class Stack:
-    """An image's layers, the lowest first."""
+class LayerUnion:
+    """The union of layers, which are added from the lowest to the topmost one."""
 
     def __init__(self) -> None:
         self._root = _directory()
         self._layer = -1
 
-    def lay(self, archive: tarfile.TarFile) -> None:
-        """Put the next layer on top; open it with `NoGlobals`. Raises SlimtraceError for one that no engine
-        could have unpacked, and what tarfile raises."""
+    def add_layer(self, archive: tarfile.TarFile) -> None:
+        """Put the next layer on top; `archive` must be opened with `IgnoredPaxGlobals`. Raises SlimtraceError
+        for a layer that no engine could have unpacked, and tarfile's own exceptions."""
         self._layer += 1
         for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # or it remembers them all
+            archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps all members in memory
             self._add(member)
-        # tarfile takes a damaged header for the end.
+        # tarfile takes a damaged header for the end of the archive.
         assert archive.fileobj is not None
         archive.fileobj.seek(archive.offset)
         if archive.fileobj.read(512).strip(b"\0"):
-            raise broken("a layer has a damaged header")
+            raise broken_layers("a layer has a damaged header")
 
     def _add(self, member: tarfile.TarInfo) -> None:
-        parts = parts_of(member.name)
+        parts = components_of(member.name)
         if not parts:
             if member.isdir():
                 _describe(self._root, member)
@@ -79,7 +79,7 @@ class Stack:
         if any(part.startswith(_WHITEOUT) for part in above):
             return
         if name.startswith(_WHITEOUT):
-            self._remove(above, name)
+            self._apply_whiteout(above, name)
             return
         if member.islnk():
             self._link(above, name, member)
@@ -87,80 +87,87 @@ class Stack:
             self._put(above, name, node, member)
 
     def _put(self, above: list[str], name: str, node: _Node, member: tarfile.TarInfo) -> None:
-        here = self._enter(above)
-        there = _children(here).get(name)
-        if there is not None and there.kind is Kind.DIR is node.kind:
-            node = there
+        """Add an entry in the directory `above`, or describe anew the directory that has its name."""
+        here = self._make_directories(above)
+        existing = _children(here).get(name)
+        if existing is not None and existing.kind is Kind.DIR is node.kind:
+            node = existing
         _describe(node, member)
-        self._name(here, name, node)
+        self._add_name(here, name, node)
 
     def _link(self, above: list[str], name: str, member: tarfile.TarInfo) -> None:
-        """link(2), then the owner, xattrs, mode and times of the header, as an engine sets them."""
-        target = parts_of(member.linkname)
+        """Add a hardlink: link(2), then the owner, xattrs, mode and times of its header, as an engine sets
+        them."""
+        target = components_of(member.linkname)
         found = self._find(target)
         if found is None or found.kind is Kind.DIR:
-            raise broken(f"{shown(member.name)} is a hardlink to {shown(member.linkname)}, which is no file")
-        kept = {key: value for key, value in (found.xattrs or {}).items() if key != _CHOWN_CLEARS}
+            raise broken_layers(
+                f"{shown(member.name)} is a hardlink to {shown(member.linkname)}, which is no file"
+            )
+        xattrs = {key: value for key, value in (found.xattrs or {}).items() if key != _CHOWN_CLEARS}
         _describe(found, member)
-        found.xattrs = {**kept, **(found.xattrs or {})} or None
+        found.xattrs = {**xattrs, **(found.xattrs or {})} or None
         found.linked = True
-        self._name(self._enter(above), name, found)
+        self._add_name(self._make_directories(above), name, found)
 
-    def _name(self, here: _Node, name: str, node: _Node) -> None:
+    def _add_name(self, here: _Node, name: str, node: _Node) -> None:
+        """Give `node` a name in the directory `here`, and note that the present layer has added the name."""
         _children(here)[name] = node
-        if here.touched != self._layer:
-            here.touched, here.fresh = self._layer, set()
-        here.fresh.add(name)
+        if here.added_by != self._layer:
+            here.added_by, here.added = self._layer, set()
+        here.added.add(name)
 
-    def _remove(self, above: list[str], name: str) -> None:
-        """A whiteout: what this layer itself has brought stays (layer.md, "Whiteouts")."""
-        if name.startswith(_META) and name != _OPAQUE:
+    def _apply_whiteout(self, above: list[str], name: str) -> None:
+        """Apply a whiteout: entries that this layer itself has added stay (layer.md, "Whiteouts")."""
+        if name.startswith(_AUFS_META) and name != _OPAQUE:
             return
         here = self._walk(above, make=False)
         if here is None:
             return
         if name == _OPAQUE:
-            self._prune(here)
+            self._remove_lower(here)
             return
-        gone = name.removeprefix(_WHITEOUT)
-        if gone in ("", ".", ".."):
-            raise broken(f"the whiteout {shown('/'.join((*above, name)))} names no file")
-        there = _children(here).get(gone)
-        if there is None:
+        hidden = name.removeprefix(_WHITEOUT)
+        if hidden in ("", ".", ".."):
+            raise broken_layers(f"the whiteout {shown('/'.join((*above, name)))} names no file")
+        existing = _children(here).get(hidden)
+        if existing is None:
             return
-        if not self._is_fresh(here, gone):
-            del _children(here)[gone]
-        elif there.kind is Kind.DIR:
-            self._prune(there)
+        if not self._is_added(here, hidden):
+            del _children(here)[hidden]
+        elif existing.kind is Kind.DIR:
+            self._remove_lower(existing)
 
-    def _is_fresh(self, here: _Node, name: str) -> bool:
-        return here.touched == self._layer and name in here.fresh
+    def _is_added(self, here: _Node, name: str) -> bool:
+        return here.added_by == self._layer and name in here.added
 
-    def _prune(self, top: _Node) -> None:
-        """Remove from the directory what the layers below have in it."""
+    def _remove_lower(self, top: _Node) -> None:
+        """Remove from the directory `top` and those in it the entries of the layers below."""
         todo = [top]
         while todo:
             here = todo.pop()
             children = _children(here)
             for name in list(children):
-                if not self._is_fresh(here, name):
+                if not self._is_added(here, name):
                     del children[name]
                 elif children[name].kind is Kind.DIR:
                     todo.append(children[name])
 
-    def _enter(self, parts: list[str]) -> _Node:
-        """The directory, made where it is not there, along with those above it. Symlinks on the way are
-        followed inside the tree, as they are by an engine that has it for its root directory."""
+    def _make_directories(self, parts: list[str]) -> _Node:
+        """The directory at a path, which is made if need be, with those above it. Symlinks on the way are
+        followed inside the tree, as an engine does that has changed its root directory to the tree."""
         return self._walk(parts, make=True) or self._root
 
     def _find(self, parts: list[str]) -> _Node | None:
-        """What is there, the last part not followed."""
+        """The node at a path, None where there is none; a symlink in the last component is not followed."""
         if not parts:
             return self._root
         above = self._walk(parts[:-1], make=False)
         return None if above is None else _children(above).get(parts[-1])
 
     def _walk(self, parts: list[str], make: bool) -> _Node | None:
+        """The directory at a path, with symlinks followed. Where it does not exist it is made, or None is
+        given."""
         here = [self._root]
         todo, links = parts[::-1], 0
         while todo:
@@ -180,33 +187,35 @@ class Stack:
                     return None
                 child = _directory()
             if make:
-                self._name(here[-1], part, child)
+                self._add_name(here[-1], part, child)
             here.append(child)
         return here[-1]
 
     def tree(self) -> tuple[FileTree, dict[str, Content], dict[str, dict[str, bytes]]]:
-        """Every entry; where the regular files' bytes are; the xattrs of those that have any. By path."""
+        """Every entry; where the regular files' bytes are; the xattrs of the entries that have any. The last
+        two by path."""
         found: dict[str, Entry] = {}
         contents: dict[str, Content] = {}
         xattrs: dict[str, dict[str, bytes]] = {}
-        names: dict[int, list[str]] = {}
-        self._root.mtime_ns = 0  # engines that keep the layers apart do not have it
-        for path, node in self._all():
+        names_by_node: dict[int, list[str]] = {}
+        self._root.mtime_ns = 0  # engines that keep the layers in separate directories do not have this time
+        for path, node in self._nodes():
             found[path] = _entry(path, node)
             if node.content is not None:
                 contents[path] = node.content
             if node.xattrs:
                 xattrs[path] = node.xattrs
             if node.linked:
-                names.setdefault(id(node), []).append(path)
-        shared = sorted(sorted(group) for group in names.values() if len(group) > 1)
+                names_by_node.setdefault(id(node), []).append(path)
+        shared = sorted(sorted(group) for group in names_by_node.values() if len(group) > 1)
         for number, group in enumerate(shared, 1):
             for path in group:
                 found[path] = replace(found[path], inode=number)
         return FileTree(found), contents, xattrs
 
-    def _all(self) -> Iterator[tuple[str, _Node]]:
-        """In the order of Rootfs.scan: a directory's own entries all together, sorted within it."""
+    def _nodes(self) -> Iterator[tuple[str, _Node]]:
+        """Every path and node, in the order of Rootfs.scan: a directory's own entries are consecutive and
+        sorted."""
         yield "/", self._root
         todo = [("", self._root)]
         while todo:
@@ -224,12 +233,12 @@ def _directory() -> _Node:
 
 
 def _children(node: _Node) -> dict[str, _Node]:
-    assert node.children is not None  # it is a directory
+    assert node.children is not None  # the node is a directory
     return node.children
 
 
 def _node(member: tarfile.TarInfo, layer: int) -> _Node | None:
-    """Not yet described; None for what is no file."""
+    """A node of the member's kind, without owner, mode, time and xattrs; None for a member that is no file."""
     if member.isdir():
         return _directory()
     if member.issym():
@@ -245,8 +254,9 @@ def _node(member: tarfile.TarInfo, layer: int) -> _Node | None:
 
 
 def _describe(node: _Node, member: tarfile.TarInfo) -> None:
+    """Set the owner, mode, time and xattrs of `node` to those of the header."""
     node.uid, node.gid, node.mtime_ns = member.uid, member.gid, mtime_ns(member)
-    # A link's own mode cannot be changed and is never asked for.
+    # A symlink's own mode cannot be changed and has no effect.
     node.mode = 0o777 if node.kind is Kind.LINK else member.mode & 0o7777
     node.xattrs = xattrs_of(member) or None
 

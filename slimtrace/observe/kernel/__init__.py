@@ -1,1 +1,1 @@
-"""What the kernel tells: BTF, the BPF programs and their maps, records, system calls, mounts."""
+"""What is read from the kernel: BTF, the BPF programs and their maps, records, system calls, mounts."""

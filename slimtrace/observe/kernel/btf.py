@@ -12,7 +12,7 @@ _EACH = [{4: 3, 5: 3, 6: 2, 13: 2, 15: 3, 19: 3}.get(kind, 0) for kind in range(
 
 
 class Btf:
-    """The type information of one kernel: where a member of a structure is, what a tracepoint hands over.
+    """The type information of one kernel: where a member of a structure is, which arguments a tracepoint has.
 
     Built from the bytes of /sys/kernel/btf/vmlinux, for the `structs`, `tracepoints` and `functions` that will
     be asked for; looking through a kernel's 130,000 types takes about 0.1 s. Raises ValueError for anything
@@ -84,8 +84,8 @@ class Btf:
         return total
 
     def number(self, name: str) -> int:
-        """The number that a structure or function has among the types. Raises KeyError where the kernel has
-        it not."""
+        """The type id of a structure or function in this BTF. Raises KeyError where the kernel does not have
+        it."""
         return self._numbers[name]
 
     def has_tracepoint(self, name: str) -> bool:
@@ -94,13 +94,13 @@ class Btf:
         return b"\0btf_trace_" + name.encode() + b"\0" in self._names
 
     def has_function(self, name: str) -> bool:
-        """Whether something of the kernel is called so."""
+        """Whether the BTF has this name among its strings, as it has that of each of the kernel's functions."""
         return b"\0" + name.encode() + b"\0" in self._names
 
     def tracepoint_arguments(self, name: str) -> tuple[str, ...]:
-        """The types of what a raw tracepoint hands over, in order, a pointer's without its
-        star (BTF has no names of them; the typedef's function begins with the private ``__data``); empty where
-        the kernel has no tracepoint of that name."""
+        """The types of a raw tracepoint's arguments, in order, a pointer's without its star (BTF has no names
+        of the arguments; the typedef's function begins with the private ``__data``); empty where the kernel has
+        no tracepoint of that name."""
         if name not in self._tracepoints:
             return ()
         at = self._target(self._words[self._tracepoints[name] + 2])
@@ -109,14 +109,14 @@ class Btf:
         return tuple(map(self._plain_name, types))
 
     def _plain_name(self, type_id: int) -> str:
-        """A type's name, a pointer's that of what it points to; "" for void."""
+        """A type's name, for a pointer the name of the type that it points to; "" for void."""
         at = self._struct_of(type_id)
         if self._words[at + 1] >> 24 & 31 == _KIND_PTR:
             type_id = self._words[at + 2]
         return self._name(self._words[self._target(type_id)]) if type_id else ""
 
     def _target(self, type_id: int) -> int:
-        """The position of a type, and of a pointer what it points to."""
+        """The position of a type, for a pointer the position of the type that it points to."""
         at = self._struct_of(type_id)
         return self._struct_of(self._words[at + 2]) if self._words[at + 1] >> 24 & 31 == _KIND_PTR else at
 

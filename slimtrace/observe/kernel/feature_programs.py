@@ -3,7 +3,7 @@
 from slimtrace.errors import SlimtraceError
 from slimtrace.observe.kernel import bcc_compiler, programs, running_kernel
 
-_TRIES = {
+_SOURCES = {
     "raw_tracepoint": "int attempt(void *ctx) { return 0; }",
     "kprobe": "int attempt(void *ctx) { return 0; }",
     "ring_buffer": """BPF_RINGBUF_OUTPUT(events, 8);
@@ -14,7 +14,7 @@ _TRIES = {
         u64 registers = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
         asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
     "casts": """int attempt(struct bpf_raw_tracepoint_args *ctx) { u64 x;
-        u64 registers = ((u64 (*)(u64, u64))CAST_FUNCTION)(ctx->args[0], IS_PT_REGS);
+        u64 registers = ((u64 (*)(u64, u64))CAST_FUNCTION)(ctx->args[0], BTF_ID_PT_REGS);
         asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(x) : "r"(registers)); return x; }""",
     "fentry": "KFUNC_PROBE({name}) { return 0; }",
     "lsm": "LSM_PROBE({name}) { return 0; }",
@@ -22,7 +22,7 @@ _TRIES = {
 
 
 def try_program(kind: str, name: str) -> str:
-    """Load and attach a program that does nothing, as doctor's TryProgram: "" if that worked, else why not.
+    """Load and attach a program that does nothing: "" if that worked, else why it did not (doctor.TryProgram).
     Kinds: import; tracer (all of bpf/); raw_tracepoint, kprobe, ring_buffer, kernel_reads, plain_loads, casts,
     fentry, lsm."""
     try:
@@ -37,16 +37,16 @@ def try_program(kind: str, name: str) -> str:
         except SlimtraceError as refused:
             return refused.message
         return ""
-    with programs.captured_stderr() as said:
+    with programs.captured_stderr() as complaints:
         try:
             casts = running_kernel.cast_constants(running_kernel.read_btf()) if kind == "casts" else {}
             if kind == "casts" and not casts:
                 return "the kernel has no function bpf_rdonly_cast"
-            text = _TRIES[kind].replace("{name}", name).encode()
+            text = _SOURCES[kind].replace("{name}", name).encode()
             bpf = bcc.BPF(text=text, cflags=running_kernel.defines(casts))
             try:
                 if casts:
-                    bcc_compiler.mark_function_calls(bcc, bpf, casts["CAST_FUNCTION"])
+                    bcc_compiler.mark_kfunc_calls(bcc, bpf, casts["CAST_FUNCTION"])
                 if kind == "raw_tracepoint":
                     bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=b"attempt")
                 elif kind == "kprobe":
@@ -56,6 +56,6 @@ def try_program(kind: str, name: str) -> str:
             finally:
                 bpf.cleanup()
         except Exception as problem:
-            lines = said().strip().splitlines()
+            lines = complaints().strip().splitlines()
             return lines[0] if lines else str(problem) or type(problem).__name__
     return ""

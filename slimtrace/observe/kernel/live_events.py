@@ -1,4 +1,4 @@
-"""What the thread that reads the kernel's records tells the one that drives the container."""
+"""What the thread that reads the kernel's records hands to the thread that drives the container."""
 
 import queue
 import time
@@ -8,19 +8,20 @@ from slimtrace.facts import wire
 from slimtrace.facts.events import Listen
 
 
-class News:
-    """What the reading thread tells the thread that drives the container. `bound` gives the directories in
-    which the container has bound UNIX sockets so far."""
+class LiveEvents:
+    """What the reading thread hands to the thread that drives the container: in the queue `events` each port
+    that listens and the end of the first process. `socket_directories` gives the directories in which the
+    container has bound UNIX sockets so far."""
 
-    def __init__(self, bound: Callable[[], set[str]]) -> None:
-        self.signals: queue.SimpleQueue[Listen | wire.Exit] = queue.SimpleQueue()
-        self.bound = bound
-        self._last = time.monotonic()
+    def __init__(self, socket_directories: Callable[[], set[str]]) -> None:
+        self.events: queue.SimpleQueue[Listen | wire.Exit] = queue.SimpleQueue()
+        self.socket_directories = socket_directories
+        self._last_new = time.monotonic()
 
     def touch(self) -> None:
-        """Something was seen that had not been seen before."""
-        self._last = time.monotonic()
+        """Note that something was seen that had not been seen before."""
+        self._last_new = time.monotonic()
 
     def quiet_seconds(self) -> float:
-        """Since then."""
-        return time.monotonic() - self._last
+        """The seconds since `touch` was called last."""
+        return time.monotonic() - self._last_new

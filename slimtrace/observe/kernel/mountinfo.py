@@ -1,4 +1,4 @@
-"""What is mounted in a container: what lies there is not the image's."""
+"""What is mounted in a container: files on these mounts are not the image's."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +19,8 @@ _ESCAPES = ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b
 
 
 def mounted(pid: int) -> tuple[Mount, ...]:
-    """What is mounted in the mount namespace of `pid`, its root first (proc(5), mountinfo); nothing when the
-    process is gone."""
+    """The mounts in the mount namespace of `pid`, its root first (proc(5), mountinfo); nothing when the process
+    is gone."""
     try:
         lines = Path(f"/proc/{pid}/mountinfo").read_bytes().splitlines()
     except OSError:
@@ -38,15 +38,15 @@ def _mount(line: bytes) -> Mount | None:
 
 
 def unescaped(raw: bytes) -> bytes:
-    """A field of mountinfo as it was before the kernel wrote it (mangle_path, "\\040" for a space)."""
+    """A field of mountinfo as it was before the kernel escaped it (mangle_path, "\\040" for a space)."""
     for code, char in _ESCAPES:
         raw = raw.replace(code, char)
     return raw
 
 
 def joined(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
-    """Each place once, sorted, the root left out; of several mounts at one place the last that says its
-    kind."""
+    """Each mount point once, sorted, without the root; of several mounts at one mount point the last whose file
+    system is known."""
     found: dict[str, Mount] = {}
     for mount in mounts:
         if mount.path != "/" and (mount.filesystem or mount.path not in found):

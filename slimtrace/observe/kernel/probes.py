@@ -1,4 +1,4 @@
-"""Watching: whom the programs look at, and what they tell.
+"""Watching: which processes the BPF programs watch, and what they have recorded.
 
 The programs themselves are loaded by programs.py.
 """
@@ -15,10 +15,11 @@ from slimtrace.facts import wire
 from slimtrace.facts.events import CAPABILITIES, Abi, CallArguments, CallSet, CapabilitySet, Origin, Phase
 from slimtrace.observe.kernel import first_callers, io_uring, programs, running_kernel, syscalls
 from slimtrace.observe.kernel.file_uses import unreadable
+from slimtrace.observe.kernel.first_callers import FirstCaller
 
-POLL_MS = 40  # the longest that a file waits in the ring
-NEEDLE = 16  # characters of the container id that the kernel looks for in a cgroup's path
-_LAST_PROGRAM_SECONDS = 0.005  # for one that runs while its tracepoint is taken away
+POLL_MS = 40  # the longest that a file's record waits in the ring buffer
+NEEDLE = 16  # characters of the container id that the kernel side looks for in a cgroup's name
+_LAST_PROGRAM_SECONDS = 0.005  # for a program that runs while it is detached from its tracepoint
 
 
 class Probes:
@@ -34,15 +35,15 @@ class Probes:
         self._reader: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._loaded = programs.load()
-        self._words = _Shared(self._loaded["standings"], "I")
-        self._called = _Shared(self._loaded["called"], "B")
-        self._firsts = _Shared(self._loaded["firsts"], "Q")
+        self._process_states = _MmappedMap(self._loaded["process_states"], "I")
+        self._syscalls_made = _MmappedMap(self._loaded["syscalls_made"], "B")
+        self._first_callers = _MmappedMap(self._loaded["first_callers"], "Q")
         self._loaded.read_with(self._take)
 
     @property
-    def way(self) -> programs.Way:
-        """How the programs see on this kernel."""
-        return self._loaded.way
+    def variant(self) -> programs.Variant:
+        """The variant of the programs that is loaded on this kernel."""
+        return self._loaded.variant
 
     def __enter__(self) -> Self:
         return self
@@ -61,21 +62,23 @@ class Probes:
 
     def adopt(self, cgroups: Iterable[int], running: bool = True) -> None:
         """Watch cgroups that are there already (ids as bpf_get_current_cgroup_id gives them), and those that
-        come to be below them. Where a program is `running` there, whoever comes in later is an exec; else a
-        container is about to be started. Call `adopt_processes` next: until then nothing of them is seen."""
+        are made below them later. Where a program is `running` there, a process that comes in later is an exec;
+        else a container is about to be started. Call `adopt_processes` next: until then nothing of the
+        processes in these cgroups is seen."""
         self._set_session(armed=1, started=int(running))
         for cgroup in cgroups:
-            self._loaded["scope"][ctypes.c_ulonglong(cgroup)] = ctypes.c_ubyte(1)
+            self._loaded["watched_cgroups"][ctypes.c_ulonglong(cgroup)] = ctypes.c_ubyte(1)
 
     def adopt_processes(self, pids: Iterable[int]) -> None:
-        """Take these processes for the container's own program, but for those that have just come in."""
+        """Take these processes for the container's own program, except those that are watched already because
+        they have just come in."""
         for pid in pids:
-            if self.standing(pid) is None:
-                self._words[pid] = wire.standing_word(Phase.APP, Origin.CONTAINER)
+            if self.process_state(pid) is None:
+                self._process_states[pid] = wire.process_state_word(Phase.APP, Origin.CONTAINER)
 
-    def standing(self, pid: int) -> tuple[Phase, Origin] | None:
-        """How far a process has come and by which door; None for one that is not watched."""
-        return wire.standing(self._words[pid])
+    def process_state(self, pid: int) -> tuple[Phase, Origin] | None:
+        """The phase and the origin of a process; None for one that is not watched."""
+        return wire.process_state(self._process_states[pid])
 
     def _set_session(self, armed: int, needle: bytes = b"\0" * NEEDLE, started: int = 0) -> None:
         table = self._loaded["sessions"]
@@ -108,8 +111,8 @@ class Probes:
         return 0  # bcc would make one of None by way of an exception
 
     def drain(self) -> None:
-        """Stop watching, and reading once everything that the kernel has handed over has been taken. Nothing
-        comes after that, however busy the container still is: the reader would never find an end otherwise."""
+        """Stop watching, and stop reading once all that the kernel has handed over has been taken. No record
+        comes after that, however busy the container still is: otherwise the reader would never find an end."""
         self._loaded.detach()
         self._stopping.set()
         if self._reader is not None:
@@ -121,13 +124,14 @@ class Probes:
             raise unreadable(self._failure) from self._failure
 
     def lost(self) -> int:
-        """Records that could not be handed over, and programs that the kernel left out because another process
-        was in the same one on that processor (possible from Linux 7.0 on, see bpf/README.md; since 5.12 it
-        counts them). Of the latter some may have been strangers'."""
-        return int(self._loaded["losses"][ctypes.c_int(0)].value) + self._loaded.left_out()
+        """The number of records that could not be handed over, and of program runs that the kernel left out
+        because another process was in the same program on that processor (possible from Linux 7.0 on, see
+        bpf/README.md; counted since 5.12). Some of these runs may have been for processes that are not
+        watched."""
+        return int(self._loaded["losses"][ctypes.c_int(0)].value) + self._loaded.recursion_misses()
 
     def unreadable(self) -> int:
-        """Calls that reached for a path whose text could not be read."""
+        """The number of calls that reached for a path whose text could not be read."""
         return int(self._loaded["losses"][ctypes.c_int(1)].value)
 
     def call_sets(self) -> tuple[CallSet, ...]:
@@ -147,38 +151,38 @@ class Probes:
                         abi,
                     )
                 )
-        for row, (phase, origin, abi) in first_callers.ring_rows():
+        for row, (phase, origin, abi) in first_callers.io_uring_rows():
             if made := self._numbers(row):
                 found.append(CallSet(phase, origin, tuple(sorted(map(io_uring.name_of, made))), abi=abi))
         return tuple(found)
 
     def arguments(self) -> tuple[CallArguments, ...]:
         """The values of the arguments that a profile may depend on, seen so far."""
-        noted = [(key.row, key.number, key.value) for key in self._loaded["noted"]]
+        values = [(key.row, key.number, key.value) for key in self._loaded["argument_values"]]
         more = [
             (row, number)
             for row, _ in first_callers.rows()
             for number in self._numbers(row)
-            if self._called[row * syscalls.CALL_NUMBERS + number] & first_callers.MORE
+            if self._syscalls_made[row * syscalls.CALL_NUMBERS + number] & first_callers.MORE_VALUES
         ]
-        return first_callers.arguments(noted, more)
+        return first_callers.arguments(values, more)
 
-    def firsts(self) -> Iterator[first_callers.First]:
-        """Who made each call first."""
-        for row, place in (*first_callers.rows(), *first_callers.ring_rows()):
+    def first_callers(self) -> Iterator[FirstCaller]:
+        """The process that made each call first."""
+        for row, place in (*first_callers.rows(), *first_callers.io_uring_rows()):
             for number in self._numbers(row):
-                if known := first_callers.first(
-                    number, self._firsts[row * syscalls.CALL_NUMBERS + number], place
-                ):
+                word = self._first_callers[row * syscalls.CALL_NUMBERS + number]
+                if known := first_callers.first_caller(number, word, place):
                     yield known
 
     def unnamed_operations(self) -> frozenset[str]:
-        """io_uring's operations that reach for a file and cannot be told by its name on this kernel."""
+        """io_uring's operations that reach for a file which cannot be named on this kernel."""
         return self._loaded.unnamed
 
     def capability_sets(self) -> tuple[CapabilitySet, ...] | None:
-        """The capabilities asked for so far, by phase and origin; None where this kernel does not tell."""
-        if self.way.capabilities == programs.UNSEEN:
+        """The capabilities that were checked so far, by phase and origin; None where this kernel lets no
+        program see them."""
+        if self.variant.capabilities == programs.UNSEEN:
             return None
         found = []
         for origin in Origin:
@@ -194,8 +198,9 @@ class Probes:
         return len(self._numbers(Origin.CONTAINER * 3 + Phase.APP))
 
     def _numbers(self, row: int) -> list[int]:
+        """The numbers of the calls that were made, in one row of `syscalls_made`."""
         begin = row * syscalls.CALL_NUMBERS
-        made = self._called[begin : begin + syscalls.CALL_NUMBERS].tobytes()
+        made = self._syscalls_made[begin : begin + syscalls.CALL_NUMBERS].tobytes()
         return [number for number, seen in enumerate(made) if seen] if any(made) else []
 
     def close(self) -> None:
@@ -207,9 +212,9 @@ class Probes:
         self._loaded.free()
 
 
-class _Shared:
-    """A map that the kernel shares with us (BPF_F_MMAPABLE), as an array of `letter`s (struct(3)). A word is
-    read and written whole, beside the programs that do the same."""
+class _MmappedMap:
+    """A map in memory that the kernel and this process share (BPF_F_MMAPABLE), as an array of `letter`s (the
+    struct module's). A word is read and written whole, while the programs do the same."""
 
     def __init__(self, table: Any, letter: Literal["B", "I", "Q"]) -> None:
         self._memory = mmap.mmap(table.map_fd, table.max_entries * ctypes.sizeof(table.Leaf))

@@ -1,6 +1,6 @@
-"""The BPF programs as the compiler made them, kept from one run to the next.
+"""The BPF programs as the compiler made them, kept in files from one run to the next.
 
-What is kept is a help, never a need: where anything is wrong with it the programs are compiled again.
+The cache is a help, never a need: where anything is wrong with it the programs are compiled again.
 """
 
 import base64
@@ -17,14 +17,14 @@ from pathlib import Path
 from slimtrace import data
 
 DEFAULT_CACHE = Path("/var/cache/slimtrace")
-FILES = 8  # kernels, and ways to see on each
-MOST_BYTES = 4 << 20  # of one of them; there are 80 KiB
+FILES = 8  # for kernels, and variants of the programs on each
+MAX_BYTES = 4 << 20  # of one file; the programs take 80 KiB
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Programs by name, as instructions that have an index into `maps`, names, where a map is meant."""
+    """Programs by name, as instructions that have an index into `maps`, their names, where a map is meant."""
 
     maps: tuple[str, ...]
     programs: dict[str, bytes]
@@ -36,14 +36,14 @@ def cache_folder() -> Path:
 
 
 def key(text: str, flags: Sequence[str], compiler: str) -> str:
-    """A name for what this text comes to with these flags, on this kernel."""
+    """The file name for what this text compiles to with these flags, on this kernel."""
     shim = sorted(path for path in (data.folder("bpf") / "include").rglob("*") if path.is_file())
     parts = [str(_FORMAT), compiler, platform.machine(), platform.release(), platform.version(), text, *flags]
     return hashlib.sha256(json.dumps([*parts, *(path.read_text() for path in shim)]).encode()).hexdigest()
 
 
-def keep(name: str, compiled: Compiled) -> None:
-    """Keep this as `name`, in place of what was kept by that name; nothing where that cannot be done."""
+def store(name: str, compiled: Compiled) -> None:
+    """Store the programs as `name`, in place of what is stored there; where that is impossible do nothing."""
     programs = {each: base64.b64encode(code).decode() for each, code in compiled.programs.items()}
     text = json.dumps({"maps": compiled.maps, "programs": programs})
     with suppress(OSError):
@@ -51,7 +51,7 @@ def keep(name: str, compiled: Compiled) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = _own(folder)
         try:
-            # Without a name until it is whole: who is killed here leaves nothing.
+            # The file has no name until it is whole: a process that is killed here leaves nothing behind.
             file = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o600, dir_fd=directory)
             with os.fdopen(file, "w") as out:
                 out.write(text)
@@ -62,8 +62,8 @@ def keep(name: str, compiled: Compiled) -> None:
             os.close(directory)
 
 
-def kept(name: str) -> Compiled | None:
-    """What was kept as `name`; nothing where nothing is, or not what we would have written."""
+def load(name: str) -> Compiled | None:
+    """The programs that are stored as `name`; None where there are none, or none that `store` has written."""
     try:
         directory = _own(cache_folder())
         try:
@@ -71,7 +71,7 @@ def kept(name: str) -> Compiled | None:
         finally:
             os.close(directory)
         with os.fdopen(file, "rb") as source:
-            found = json.loads(source.read(MOST_BYTES))
+            found = json.loads(source.read(MAX_BYTES))
         programs = {name: base64.b64decode(code, validate=True) for name, code in found["programs"].items()}
         return Compiled(tuple(map(str, found["maps"])), programs)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
@@ -80,7 +80,7 @@ def kept(name: str) -> Compiled | None:
 
 def _own(folder: Path) -> int:
     """A descriptor of the folder. Raises PermissionError where somebody else may write there: the kernel runs
-    what is kept."""
+    what is stored there."""
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     state = os.fstat(directory)
     if state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) & 0o022:
@@ -90,7 +90,7 @@ def _own(folder: Path) -> int:
 
 
 def _make_room(directory: int, name: str) -> None:
-    """`name` goes if it is there, and of the others the oldest."""
+    """Remove `name` if it is there, and the oldest of the other files where there are too many."""
     with os.scandir(directory) as entries:
         others = [(entry.stat(follow_symlinks=False).st_mtime_ns, entry.name) for entry in entries]
     others = sorted(other for other in others if other[1] != name)

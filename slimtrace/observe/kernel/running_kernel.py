@@ -13,7 +13,7 @@ from pathlib import Path
 
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.observe.kernel.btf import Btf
-from slimtrace.observe.kernel.io_uring import MEMBERS as RING_MEMBERS
+from slimtrace.observe.kernel.io_uring import MEMBERS as IO_URING_MEMBERS
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
@@ -81,24 +81,24 @@ OFFSETS: Mapping[str, str] = {
     "AT_SOCKET_SK": "socket.sk",
 }
 
-# The same for what a build can do without; all of a group, or none.
-RING_OFFSETS: Mapping[str, str] = {
-    "AT_RING_OPERATION": "io_kiocb.opcode",
-    "AT_RING_DATA": "io_kiocb.cmd",
+# The same for bpf/io_uring.c, which a build can do without; a kernel has all of them, or they are not used.
+IO_URING_OFFSETS: Mapping[str, str] = {
+    "AT_KIOCB_OPCODE": "io_kiocb.opcode",
+    "AT_KIOCB_CMD": "io_kiocb.cmd",
     "AT_FILENAME_NAME": "filename.name",
 }
-# -D constant -> what has that number among the kernel's types; all, or none.
+# -D constant -> what has that type id in the kernel's BTF; a kernel has all of them, or they are not used.
 CASTS: Mapping[str, str] = {
     "CAST_FUNCTION": "bpf_rdonly_cast",
-    "IS_DENTRY": "dentry",
-    "IS_FILE": "file",
-    "IS_LIST_HEAD": "list_head",
-    "IS_PT_REGS": "pt_regs",
+    "BTF_ID_DENTRY": "dentry",
+    "BTF_ID_FILE": "file",
+    "BTF_ID_LIST_HEAD": "list_head",
+    "BTF_ID_PT_REGS": "pt_regs",
 }
 STRUCTS = frozenset(
-    member.partition(".")[0] for member in (*OFFSETS.values(), *RING_OFFSETS.values(), *RING_MEMBERS)
+    member.partition(".")[0] for member in (*OFFSETS.values(), *IO_URING_OFFSETS.values(), *IO_URING_MEMBERS)
 ) | frozenset(CASTS.values())
-RING_TRACEPOINTS = ("io_uring_submit_req", "io_uring_submit_sqe")  # the younger name first
+IO_URING_TRACEPOINTS = ("io_uring_submit_req", "io_uring_submit_sqe")  # the younger name first
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ class Machine:
 
     `registers` are where system call arguments and number are in struct pt_regs: an offset constant to
     (member, extra bytes); `compat_registers` where the six arguments of a 32-bit call are, where that differs.
-    `abi` is the word of task_struct that tells a 32-bit task, `abi_mask` its bit; `x32_bit` is the bit of a
-    call's number that tells x32, 0 for none.
+    `abi` is the word of task_struct that marks a 32-bit task, `abi_mask` its bit; `x32_bit` is the bit of a
+    call's number that marks an x32 call, 0 for none.
     """
 
     registers: Mapping[str, tuple[str, int]]
@@ -161,7 +161,7 @@ MACHINES: Mapping[str, Machine] = {
 def read_btf(path: Path = VMLINUX) -> Btf:
     """The running kernel's BTF. Raises SlimtraceError (KERNEL) where there is none."""
     try:
-        return Btf(path.read_bytes(), STRUCTS, RING_TRACEPOINTS, (CASTS["CAST_FUNCTION"],))
+        return Btf(path.read_bytes(), STRUCTS, IO_URING_TRACEPOINTS, (CASTS["CAST_FUNCTION"],))
     except (OSError, ValueError) as problem:
         raise SlimtraceError(
             f"cannot read the kernel's type information {path}: {problem}",
@@ -181,7 +181,7 @@ def machine() -> Machine:
 
 
 def architecture() -> str:
-    """This machine's architecture as images name it (GOARCH)."""
+    """This machine's architecture by the name that images have for it (GOARCH)."""
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
@@ -207,7 +207,7 @@ def constants(btf: Btf) -> dict[str, int]:
     }
     found["COMPAT_REGISTERS"] = int(bool(here.compat_registers))
     found |= {f"AT_COMPAT_ARG{index}": 0 for index in range(6) if not here.compat_registers}
-    # one read takes a dentry's parent, name, inode and short name, if they follow one another
+    # one read gets a dentry's parent, name, inode and short name, if they follow one another
     at = found["AT_DENTRY_PARENT"]
     found["DENTRY_AT_ONCE"] = int(
         (found["AT_DENTRY_NAME"], found["AT_DENTRY_INODE"]) == (at + 8, at + 24)
@@ -220,34 +220,34 @@ def constants(btf: Btf) -> dict[str, int]:
 
 
 def cast_constants(btf: Btf) -> dict[str, int]:
-    """What bpf/kernel.h's AS is compiled with; nothing where this kernel has no bpf_rdonly_cast (before
-    6.2)."""
+    """The constants that CAST of bpf/kernel.h is compiled with; none where this kernel has no bpf_rdonly_cast
+    (before 6.2)."""
     try:
         return {constant: btf.number(name) for constant, name in CASTS.items()}
     except KeyError:
         return {}
 
 
-def ring_constants(btf: Btf) -> tuple[str, dict[str, int]]:
-    """The tracepoint that tells of io_uring's requests, and what bpf/rings.c is compiled with; no name where
-    this kernel has none. Without RING_REQUEST only a request's operation is known."""
-    for name in RING_TRACEPOINTS:
+def io_uring_constants(btf: Btf) -> tuple[str, dict[str, int]]:
+    """The tracepoint of io_uring's requests, and the constants that bpf/io_uring.c is compiled with; no name
+    where this kernel has no such tracepoint. Without IO_URING_REQUEST only a request's operation is known."""
+    for name in IO_URING_TRACEPOINTS:
         arguments = btf.tracepoint_arguments(name)
         if not arguments:
             continue
         found: dict[str, int] = {}
         if "io_kiocb" in arguments:
             try:
-                found |= {constant: btf.offset(member) for constant, member in RING_OFFSETS.items()}
-                return name, found | {"RING_REQUEST": arguments.index("io_kiocb")}
+                found |= {constant: btf.offset(member) for constant, member in IO_URING_OFFSETS.items()}
+                return name, found | {"IO_URING_REQUEST": arguments.index("io_kiocb")}
             except KeyError:
                 pass  # before 6.0 the request's data lay elsewhere
         if "unsigned char" in arguments:
-            return name, {"RING_OPERATION": arguments.index("unsigned char")}
+            return name, {"IO_URING_OPERATION": arguments.index("unsigned char")}
     return "", {}
 
 
-def process_limit() -> int:
+def pid_max() -> int:
     """One more than the highest process id that this machine gives (proc(5), pid_max)."""
     return int(Path("/proc/sys/kernel/pid_max").read_text())
 

@@ -1,7 +1,7 @@
 """System calls: names by number and ABI, and which of them reach for a file, and how.
 
-The table is the single place that says so; bpf/exit.c reads it from a map. Adding a row here is all that it
-takes to record another call.
+SHAPES is the single place that says so; bpf/exit.c reads it from the map `call_shapes`. Adding a row to it is
+all that it takes to record another call.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from slimtrace.facts.events import Abi, Use
 from slimtrace.observe.kernel import io_uring
 
 NONE = -1  # no such argument
-CALL_NUMBERS = 1024  # rows of the kernel side's tables, bpf/calls.h
+CALL_NUMBERS = 1024  # in each row of the kernel side's maps, bpf/syscalls.h
 
 
 class Act(IntEnum):
@@ -24,13 +24,13 @@ class Act(IntEnum):
     ADDRESS = 3
     SOCKET = 4
     FILTER = 5
-    PLACES = 6
+    FS = 6
     LISTEN = 7
     VALUE = 8
 
 
-class Places(IntEnum):
-    """What a call changes of the process's own places."""
+class FsChange(IntEnum):
+    """What a call changes in the process's struct fs_struct: the working directory, the root."""
 
     NONE = 0
     PWD = 1
@@ -40,13 +40,14 @@ class Places(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where a call has its path (`path`, and the directory descriptor `dirfd` it is relative to), in argument
-    positions 0 to 5; whether it `opens` the file, and where open(2) or AT_* flags or a struct open_how are.
-    `second` is the path and descriptor of a second name. With DESCRIPTOR the file is that of `dirfd`; with
-    `bare` it is so where the path is NULL or empty. With ADDRESS `path` is the address, `dirfd` the socket,
-    `flags` the length, or `how` says that the address is in a struct msghdr. The call counts only where the
-    argument `needs`, masked with `mask` (0: whole), is not 0. `noted` are the bits of the first argument whose
-    values are told (events.CallArguments); with `behind` those of the word of memory that it points to."""
+    """Where a call has its path (`path`, and the directory descriptor `dirfd` that the path is relative to), in
+    argument positions 0 to 5; whether it `opens` the file, and where open(2) or AT_* flags or a struct open_how
+    are. `second` is the position of a second path and of its descriptor. With DESCRIPTOR the file is that of
+    `dirfd`; with `empty_path` it is that where the path is NULL or empty. With ADDRESS `path` is the address,
+    `dirfd` the socket, `flags` the length, or `how` says that the address is in a struct msghdr. The call
+    counts only where the argument `needs`, masked with `mask` (0: whole), is not 0. `value_bits` are the bits
+    of the first argument whose values are recorded (events.CallArguments); with `indirect` they are bits of the
+    word of memory that it points to."""
 
     use: Use
     path: int = NONE
@@ -56,12 +57,12 @@ class Shape:
     how: int = NONE
     second: tuple[int, int] = (NONE, NONE)
     act: Act = Act.NAME
-    places: Places = Places.NONE
-    bare: bool = False
+    fs_change: FsChange = FsChange.NONE
+    empty_path: bool = False
     needs: int = NONE
     mask: int = 0
-    noted: int = 0
-    behind: bool = False
+    value_bits: int = 0
+    indirect: bool = False
 
 
 def _by_descriptor(use: Use, dirfd: int = 0) -> Shape:
@@ -70,11 +71,11 @@ def _by_descriptor(use: Use, dirfd: int = 0) -> Shape:
 
 _PROT_EXEC = 4
 _INT, _LONG = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF  # what the kernel takes of a register
-# linux/sched.h, CLONE_NEW*; the last is clone3's alone: clone(2) has the signal there
+# linux/sched.h, CLONE_NEW*; CLONE_NEWTIME is clone3's alone: clone(2) has the signal in these bits
 NEW_NAMESPACES, _NEW_TIME = 0x7E02_0000, 0x80
 _MAPPED = Shape(Use.MAP, dirfd=4, act=Act.DESCRIPTOR, needs=2, mask=_PROT_EXEC)
 
-# man 2 of each. A success of open's family says read, write or list by its flags and the file's type.
+# Section 2 of the manual has each call. What a call of open's family does with the file its flags say.
 SHAPES: Mapping[str, Shape] = {
     "open": Shape(Use.READ, 0, opens=True, flags=1),
     "creat": Shape(Use.WRITE, 0, opens=True),
@@ -104,26 +105,26 @@ SHAPES: Mapping[str, Shape] = {
     "fstatfs": _by_descriptor(Use.STAT),
     "fstatfs64": _by_descriptor(Use.STAT),
     "readlink": Shape(Use.LINK, 0),
-    "readlinkat": Shape(Use.LINK, 1, 0, bare=True),
+    "readlinkat": Shape(Use.LINK, 1, 0, empty_path=True),
     "getxattr": Shape(Use.STAT, 0),
     "lgetxattr": Shape(Use.LINK, 0),
     "fgetxattr": _by_descriptor(Use.STAT),
-    "getxattrat": Shape(Use.STAT, 1, 0, flags=2, bare=True),
+    "getxattrat": Shape(Use.STAT, 1, 0, flags=2, empty_path=True),
     "listxattr": Shape(Use.STAT, 0),
     "llistxattr": Shape(Use.LINK, 0),
     "flistxattr": _by_descriptor(Use.STAT),
-    "listxattrat": Shape(Use.STAT, 1, 0, flags=2, bare=True),
-    "file_getattr": Shape(Use.STAT, 1, 0, flags=4, bare=True),
-    "name_to_handle_at": Shape(Use.STAT, 1, 0, bare=True),
+    "listxattrat": Shape(Use.STAT, 1, 0, flags=2, empty_path=True),
+    "file_getattr": Shape(Use.STAT, 1, 0, flags=4, empty_path=True),
+    "name_to_handle_at": Shape(Use.STAT, 1, 0, empty_path=True),
     "inotify_add_watch": Shape(Use.STAT, 1),
-    "fanotify_mark": Shape(Use.STAT, 4, 3, bare=True),
+    "fanotify_mark": Shape(Use.STAT, 4, 3, empty_path=True),
     "quotactl": Shape(Use.STAT, 1),
-    "chdir": Shape(Use.ENTER, 0, places=Places.PWD),
-    "fchdir": replace(_by_descriptor(Use.ENTER), places=Places.PWD),
-    "chroot": Shape(Use.ENTER, 0, places=Places.ROOT),
-    "pivot_root": Shape(Use.ENTER, 0, second=(1, NONE), places=Places.BOTH),
-    "unshare": Shape(Use.ENTER, act=Act.PLACES),
-    "setns": Shape(Use.ENTER, act=Act.PLACES),
+    "chdir": Shape(Use.ENTER, 0, fs_change=FsChange.PWD),
+    "fchdir": replace(_by_descriptor(Use.ENTER), fs_change=FsChange.PWD),
+    "chroot": Shape(Use.ENTER, 0, fs_change=FsChange.ROOT),
+    "pivot_root": Shape(Use.ENTER, 0, second=(1, NONE), fs_change=FsChange.BOTH),
+    "unshare": Shape(Use.ENTER, act=Act.FS),
+    "setns": Shape(Use.ENTER, act=Act.FS),
     "getdents": _by_descriptor(Use.LIST),
     "getdents64": _by_descriptor(Use.LIST),
     "readdir": _by_descriptor(Use.LIST),
@@ -139,44 +140,44 @@ SHAPES: Mapping[str, Shape] = {
     "symlink": Shape(Use.CHANGE, 1),
     "symlinkat": Shape(Use.CHANGE, 2, 1),
     "link": Shape(Use.CHANGE, 0, second=(1, NONE)),
-    "linkat": Shape(Use.CHANGE, 1, 0, second=(3, 2), bare=True),
+    "linkat": Shape(Use.CHANGE, 1, 0, second=(3, 2), empty_path=True),
     "rename": Shape(Use.CHANGE, 0, second=(1, NONE)),
     "renameat": Shape(Use.CHANGE, 1, 0, second=(3, 2)),
     "renameat2": Shape(Use.CHANGE, 1, 0, second=(3, 2)),
     "chmod": Shape(Use.CHANGE, 0),
     "fchmod": _by_descriptor(Use.CHANGE),
     "fchmodat": Shape(Use.CHANGE, 1, 0),
-    "fchmodat2": Shape(Use.CHANGE, 1, 0, bare=True),
+    "fchmodat2": Shape(Use.CHANGE, 1, 0, empty_path=True),
     "chown": Shape(Use.CHANGE, 0),
     "chown32": Shape(Use.CHANGE, 0),
     "lchown": Shape(Use.CHANGE, 0),
     "lchown32": Shape(Use.CHANGE, 0),
     "fchown": _by_descriptor(Use.CHANGE),
     "fchown32": _by_descriptor(Use.CHANGE),
-    "fchownat": Shape(Use.CHANGE, 1, 0, bare=True),
+    "fchownat": Shape(Use.CHANGE, 1, 0, empty_path=True),
     "utime": Shape(Use.CHANGE, 0),
     "utimes": Shape(Use.CHANGE, 0),
-    "utimensat": Shape(Use.CHANGE, 1, 0, bare=True),
-    "utimensat_time64": Shape(Use.CHANGE, 1, 0, bare=True),
-    "futimesat": Shape(Use.CHANGE, 1, 0, bare=True),
+    "utimensat": Shape(Use.CHANGE, 1, 0, empty_path=True),
+    "utimensat_time64": Shape(Use.CHANGE, 1, 0, empty_path=True),
+    "futimesat": Shape(Use.CHANGE, 1, 0, empty_path=True),
     "setxattr": Shape(Use.CHANGE, 0),
     "lsetxattr": Shape(Use.CHANGE, 0),
     "fsetxattr": _by_descriptor(Use.CHANGE),
-    "setxattrat": Shape(Use.CHANGE, 1, 0, bare=True),
+    "setxattrat": Shape(Use.CHANGE, 1, 0, empty_path=True),
     "removexattr": Shape(Use.CHANGE, 0),
     "lremovexattr": Shape(Use.CHANGE, 0),
     "fremovexattr": _by_descriptor(Use.CHANGE),
-    "removexattrat": Shape(Use.CHANGE, 1, 0, bare=True),
-    "file_setattr": Shape(Use.CHANGE, 1, 0, bare=True),
+    "removexattrat": Shape(Use.CHANGE, 1, 0, empty_path=True),
+    "file_setattr": Shape(Use.CHANGE, 1, 0, empty_path=True),
     "swapon": Shape(Use.WRITE, 0),
     "swapoff": Shape(Use.WRITE, 0),
     "acct": Shape(Use.WRITE, 0),
-    # of mount's source only what is a path: a file system without a device is given any word
+    # of mount's source only what is a path: for a file system without a device the source is any word
     "mount": Shape(Use.STAT, 1, second=(0, NONE)),
     "umount": Shape(Use.STAT, 0),
     "umount2": Shape(Use.STAT, 0),
-    "move_mount": Shape(Use.STAT, 1, 0, second=(3, 2), bare=True),
-    "mount_setattr": Shape(Use.STAT, 1, 0, bare=True),
+    "move_mount": Shape(Use.STAT, 1, 0, second=(3, 2), empty_path=True),
+    "mount_setattr": Shape(Use.STAT, 1, 0, empty_path=True),
     "open_tree_attr": Shape(Use.STAT, 1, 0, opens=True),
     "fspick": Shape(Use.STAT, 1, 0),
     # unix(7): to connect or send to a socket takes write permission on its file, to bind makes it
@@ -184,22 +185,22 @@ SHAPES: Mapping[str, Shape] = {
     "connect": Shape(Use.WRITE, 1, 0, flags=2, act=Act.ADDRESS),
     "sendto": Shape(Use.WRITE, 4, 0, flags=5, act=Act.ADDRESS, needs=4),
     "sendmsg": Shape(Use.WRITE, 1, 0, how=1, act=Act.ADDRESS),
-    "socket": Shape(Use.READ, act=Act.SOCKET, noted=_INT),
-    "socketpair": Shape(Use.READ, act=Act.SOCKET, noted=_INT),
+    "socket": Shape(Use.READ, act=Act.SOCKET, value_bits=_INT),
+    "socketpair": Shape(Use.READ, act=Act.SOCKET, value_bits=_INT),
     "listen": Shape(Use.READ, act=Act.LISTEN),
     "seccomp": Shape(Use.READ, act=Act.FILTER),
-    "prctl": Shape(Use.READ, act=Act.FILTER, noted=_INT),
-    # told for their arguments alone, as a seccomp filter looks at them
-    "clone": Shape(Use.READ, act=Act.VALUE, noted=NEW_NAMESPACES),
-    "clone3": Shape(Use.READ, act=Act.VALUE, noted=NEW_NAMESPACES | _NEW_TIME, behind=True),
-    "personality": Shape(Use.READ, act=Act.VALUE, noted=_LONG),
-    "ptrace": Shape(Use.READ, act=Act.VALUE, noted=_INT),
+    "prctl": Shape(Use.READ, act=Act.FILTER, value_bits=_INT),
+    # recorded for their arguments alone, which a seccomp filter looks at
+    "clone": Shape(Use.READ, act=Act.VALUE, value_bits=NEW_NAMESPACES),
+    "clone3": Shape(Use.READ, act=Act.VALUE, value_bits=NEW_NAMESPACES | _NEW_TIME, indirect=True),
+    "personality": Shape(Use.READ, act=Act.VALUE, value_bits=_LONG),
+    "ptrace": Shape(Use.READ, act=Act.VALUE, value_bits=_INT),
 }
 
 # Where a 32-bit call has its arguments elsewhere: a 64-bit argument takes two registers (fanotify_mark(2)).
-COMPAT_SHAPES: Mapping[str, Shape] = {"fanotify_mark": Shape(Use.STAT, 5, 4, bare=True)}
+COMPAT_SHAPES: Mapping[str, Shape] = {"fanotify_mark": Shape(Use.STAT, 5, 4, empty_path=True)}
 
-# Calls younger than libseccomp's table may be; since 5.1 a number is the same on every architecture
+# Calls that libseccomp's table may be too old for; since 5.1 a number is the same on every architecture
 # (scripts/syscall.tbl).
 YOUNGER: Mapping[int, str] = {
     451: "cachestat", 452: "fchmodat2", 453: "map_shadow_stack", 454: "futex_wake", 455: "futex_wait",
@@ -222,13 +223,14 @@ ARCHITECTURES: Mapping[tuple[str, Abi], str] = {
 @cache
 def names(abi: Abi = Abi.NATIVE, machine: str = "") -> Mapping[int, str]:
     """Every call of an ABI of `machine` (as platform.machine() says; by default this one) by number: those that
-    libseccomp knows (seccomp_syscall_resolve_num_arch(3)) and YOUNGER. Nothing for an ABI that it has not."""
+    libseccomp knows (seccomp_syscall_resolve_num_arch(3)) and YOUNGER. Empty for an ABI that the machine does
+    not have."""
     import platform
 
     import pyseccomp  # loads libseccomp: only where something is traced
 
-    if abi is Abi.RING:
-        return dict(enumerate(io_uring.NAMES))
+    if abi is Abi.IO_URING:
+        return dict(enumerate(io_uring.OPERATIONS))
     name = ARCHITECTURES.get((machine or platform.machine(), abi))
     if name is None:
         return {}
@@ -263,13 +265,13 @@ def shapes_by_number(abi: Abi = Abi.NATIVE, machine: str = "") -> Mapping[int, t
 
 
 @cache
-def uses() -> Mapping[tuple[Abi, int], tuple[str, Use]]:
-    """What wire.decode wants to know of a call: its name and what it does with a file, by ABI and number."""
+def names_and_uses() -> Mapping[tuple[Abi, int], tuple[str, Use]]:
+    """The name of each call and what it does with a file, by ABI and number, as wire.decode takes them."""
     found = {
         (abi, number): (name, shape.use)
         for abi in (Abi.NATIVE, Abi.COMPAT, Abi.X32)
         for number, (name, shape) in shapes_by_number(abi).items()
     }
-    for name, named in io_uring.NAMED.items():
-        found[Abi.RING, io_uring.number_of(name)] = (f"io_uring {name}", named.use)
+    for name, members in io_uring.PATH_OPERATIONS.items():
+        found[Abi.IO_URING, io_uring.number_of(name)] = (f"io_uring {name}", members.use)
     return found

@@ -9,9 +9,9 @@ from slimtrace.reason.confine import yaml_text
 from slimtrace.reason.confine.docker_run import tmpfs_options
 
 
-def compose(image: str, confinement: Confinement, seccomp_file: str = "", apparmor_name: str = "") -> str:
-    """The file, with one service, to be merged into one's own. `seccomp_file` is where the profile lies,
-    `apparmor_name` what the loaded profile is called; "" leaves either out."""
+def service_yaml(image: str, confinement: Confinement, seccomp_file: str = "", apparmor_name: str = "") -> str:
+    """A Compose file with one service, to be merged into the user's own. `seccomp_file` is the path of the
+    profile, `apparmor_name` the name of the loaded profile; "" leaves either out."""
     security = ["no-new-privileges:true"] if confinement.no_new_privileges else []
     security += [f"seccomp={seccomp_file}"] if seccomp_file else []
     security += [f"apparmor={apparmor_name}"] if apparmor_name else []
@@ -29,13 +29,14 @@ def compose(image: str, confinement: Confinement, seccomp_file: str = "", apparm
 
 
 def service_name(image: str) -> str:
-    """The last part of the image's name, in what a service and a Kubernetes object may be called."""
+    """The last part of the image's name, in the characters that a Compose service and a Kubernetes object may
+    have."""
     name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "app"
 
 
 def _literal(value: Any) -> Any:
-    """With every ``$`` doubled: Compose puts variables in their places (12-interpolation.md)."""
+    """`value` with every ``$`` doubled: Compose interpolates variables (12-interpolation.md)."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, Mapping):

@@ -1,13 +1,13 @@
 """What Docker's default seccomp profile lets a container with Docker's default capabilities call.
 
-Facts, from github.com/moby/profiles seccomp/default.json, v0.2.3: the names that it allows without a
+Facts, from github.com/moby/profiles seccomp/default.json, v0.2.3: the calls that the profile allows without a
 condition, for every architecture (a name that an architecture lacks means nothing there), and the conditions
-of those it allows in part. What is in neither it denies outright: a profile of ours never allows more.
+of the calls that it allows in part. It denies all others: a profile of ours never allows more.
 """
 
 from typing import Any
 
-_NAMES = """
+_UNCONDITIONAL_NAMES = """
 _llseek _newselect accept accept4 access adjtimex alarm arch_prctl arm_fadvise64_64 arm_sync_file_range
 bind breakpoint brk cacheflush cachestat capget capset chdir chmod chown chown32 chroot clock_adjtime
 clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep
@@ -49,44 +49,46 @@ timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 t
 timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat uretprobe utime
 utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev
 """
-ALLOWED = frozenset(_NAMES.split())
+UNCONDITIONAL = frozenset(_UNCONDITIONAL_NAMES.split())
 
 # MASKED_EQ on the flags of clone(2): none of the CLONE_NEW* of namespaces(7), in hexadecimal 0x7E020000.
 _NEW_NAMESPACES = 2114060288
 
 
-def compare(value: int, op: str, index: int = 0, value_two: int = 0) -> dict[str, Any]:
+def condition(value: int, op: str, index: int = 0, value_two: int = 0) -> dict[str, Any]:
     """One condition on an argument, as Docker's JSON writes it. With MASKED_EQ `value` is the mask, and
-    `value_two` what has to be left."""
+    `value_two` what the masked argument has to equal."""
     return {"index": index, "value": value, "valueTwo": value_two, "op": f"SCMP_CMP_{op}"}
 
 
-# Each condition is one rule; a call is allowed if any holds. socket: not AF_ALG (38), not AF_VSOCK (40).
+# Each condition is a rule of its own; a call is allowed if any of them holds. socket: not AF_ALG (38), not
+# AF_VSOCK (40).
 CONDITIONS: dict[str, tuple[dict[str, Any], ...]] = {
-    "clone": (compare(_NEW_NAMESPACES, "MASKED_EQ"),),
-    "personality": tuple(compare(value, "EQ") for value in (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)),
-    "socket": (compare(38, "LT"), compare(39, "EQ"), compare(40, "GT")),
+    "clone": (condition(_NEW_NAMESPACES, "MASKED_EQ"),),
+    "personality": tuple(condition(value, "EQ") for value in (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)),
+    "socket": (condition(38, "LT"), condition(39, "EQ"), condition(40, "GT")),
 }
 
-DEFAULT = ALLOWED | CONDITIONS.keys()  # what it allows, some of it under conditions
+DOCKER_ALLOWED = UNCONDITIONAL | CONDITIONS.keys()  # all that the profile allows, some calls under conditions
 
 
-def default_profile(architecture: str, others: list[str]) -> dict[str, Any]:
-    """The whole of it as a profile, for an architecture and those whose calls the kernel accepts beside it."""
-    rules: list[dict[str, Any]] = [{"names": sorted(ALLOWED), "action": "SCMP_ACT_ALLOW"}]
+def default_profile(architecture: str, sub_architectures: list[str]) -> dict[str, Any]:
+    """Docker's whole profile, for an architecture and the others whose calls its kernel accepts too."""
+    rules: list[dict[str, Any]] = [{"names": sorted(UNCONDITIONAL), "action": "SCMP_ACT_ALLOW"}]
     for name, conditions in sorted(CONDITIONS.items()):
         rules += [{"names": [name], "action": "SCMP_ACT_ALLOW", "args": [one]} for one in conditions]
     rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38})
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 1,
-        "archMap": [{"architecture": architecture, "subArchitectures": others}],
+        "archMap": [{"architecture": architecture, "subArchitectures": sub_architectures}],
         "syscalls": rules,
     }
 
 
-# Names of DEFAULT that an architecture's own table of system calls has not (libseccomp 2.5.4; include/uapi and
-# arch/x86/entry/syscalls of Linux 6.18): they are of its 32-bit programs, or of other architectures.
+# Names of DOCKER_ALLOWED that an architecture's own table of system calls does not have (libseccomp 2.5.4;
+# include/uapi and arch/x86/entry/syscalls of Linux 6.18): they are of its 32-bit programs, or of other
+# architectures.
 _ON_NEITHER = """
 _llseek _newselect arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush chown32 clock_adjtime64
 clock_getres_time64 clock_gettime64 clock_nanosleep_time64 fadvise64_64 fchown32 fcntl64 fstat64 fstatat64
@@ -105,13 +107,13 @@ fork futimesat get_thread_area getdents getpgrp inotify_init lchown link lstat m
 pause pipe poll readlink rename rmdir select set_thread_area signalfd stat symlink time unlink uretprobe utime
 utimes vfork
 """
-_ABSENT = {
+_ABSENT_ON = {
     "SCMP_ARCH_X86_64": frozenset(_ON_NEITHER.split()),
     "SCMP_ARCH_AARCH64": frozenset((_ON_NEITHER + _NOT_ON_ARM64).split()),
 }
 
 
 def absent_on(architecture: str) -> frozenset[str]:
-    """Those of DEFAULT that mean nothing on an architecture, by seccomp's name of it; none where it is
-    another."""
-    return _ABSENT.get(architecture, frozenset())
+    """The names of DOCKER_ALLOWED that mean nothing on `architecture`, which is named as seccomp names it; none
+    for an architecture that is not known here."""
+    return _ABSENT_ON.get(architecture, frozenset())

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from slimtrace.facts.confinement import Confinement, Writable
 
 
-def docker_run(image: str, confinement: Confinement, seccomp_file: str = "", apparmor_name: str = "") -> str:
-    """A command for a shell, an option a line. `seccomp_file` is where the profile lies, `apparmor_name` what
-    the loaded profile is called; "" leaves either out."""
+def command_line(image: str, confinement: Confinement, seccomp_file: str = "", apparmor_name: str = "") -> str:
+    """A command for a shell, an option a line. `seccomp_file` is the path of the profile, `apparmor_name` the
+    name of the loaded profile; "" leaves either out."""
     lines = [shlex.join(words) for words in options(confinement, seccomp_file, apparmor_name)]
     return " \\\n  ".join(("docker run", *lines, shlex.quote(image))) + "\n"
 
@@ -16,7 +16,7 @@ def docker_run(image: str, confinement: Confinement, seccomp_file: str = "", app
 def options(
     confinement: Confinement, seccomp_file: str = "", apparmor_name: str = ""
 ) -> Iterator[tuple[str, ...]]:
-    """The options, each in its words."""
+    """The options, each as its words."""
     yield "--cap-drop", "ALL"
     for capability in confinement.cap_add:
         yield "--cap-add", capability.upper()
@@ -35,7 +35,7 @@ def options(
 
 
 def tmpfs_options(place: Writable) -> str:
-    """What a tmpfs is mounted with (tmpfs(5)); the engine adds nosuid and nodev, and noexec where it is not
-    told otherwise."""
+    """The mount options of a tmpfs (tmpfs(5)); the engine adds nosuid and nodev, and noexec unless exec is
+    among the options."""
     code = "exec," if place.executable else ""
     return f"{code}mode={place.mode:04o},uid={place.uid},gid={place.gid}"

@@ -1,6 +1,7 @@
 """YAML for people to read, of mappings, lists and scalars (yaml.org/spec/1.2.2), written by PyYAML.
 
-Every string value is quoted, so that none can pass for a number, a boolean or a new line, and so is such a key.
+Every string value is quoted, so that none can pass for a number, a boolean or a new line; so is every key that
+could.
 """
 
 import re

@@ -3,7 +3,7 @@
 from slimtrace.facts.selection import Reason, Why
 from slimtrace.reason.keep.evidence import RUNTIME
 
-# What stands before that which a reason comes of.
+# The words before what a reason comes of.
 _BEFORE = {
     Why.EXECUTED: "executed by",
     Why.OPENED: "opened by",
@@ -23,7 +23,7 @@ _BEFORE = {
     Why.RULE: "asked for by the rule",
     Why.REPAIR: "missed by the slim image when it was tried:",
 }
-_ALONE = {
+_WITHOUT_SOURCE = {
     Why.CONFIGURED: "named by the image's configuration",
     Why.METADATA: "metadata of",
     Why.RULE: "asked for by a rule",
@@ -32,11 +32,11 @@ _ALONE = {
 
 
 def in_words(reason: Reason) -> str:
-    """``opened by /usr/sbin/nginx``. Not made printable: what shows it does that."""
+    """The reason as a phrase: ``opened by /usr/sbin/nginx``. What shows the phrase has to make it printable."""
     if reason.why is Why.RUNTIME:
         return "needed by the container runtime" if reason.of in (RUNTIME, "") else reason.of
     if not reason.of:
-        return _ALONE.get(reason.why, str(reason.why))
+        return _WITHOUT_SOURCE.get(reason.why, str(reason.why))
     return f"{_BEFORE[reason.why]} {reason.of}"
 
 

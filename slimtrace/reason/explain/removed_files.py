@@ -1,4 +1,4 @@
-"""What a slim image is without: by package, and where no package owns it by directory."""
+"""The files that a slim image lacks: by package, and those that no package owns by directory."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -10,12 +10,13 @@ from slimtrace.facts.tree import Kind
 from slimtrace.reason.keep.packages import Owners, installed
 
 SCHEMA = 1
-DEPTH = 3  # names of a path by which what nobody owns is grouped
+GROUP_DEPTH = 3  # directories of a path by which files of no package are grouped
 
 
 @dataclass(frozen=True, slots=True)
 class PackageLoss:
-    """A package of which something went: `gone` of its `files` files and links, and their bytes."""
+    """A package of which something was removed: `gone` of its `files` files and links, and the bytes of
+    those."""
 
     kind: str
     name: str
@@ -32,7 +33,7 @@ class PackageLoss:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryLoss:
-    """What went below a directory and belongs to no package."""
+    """The removed files below a directory that belong to no package."""
 
     path: str
     gone: int
@@ -40,8 +41,9 @@ class DirectoryLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class GonePath:
-    """A path that went; `bytes` are 0 where the file has another name that stayed, or was counted by."""
+class RemovedPath:
+    """A removed path; `bytes` are 0 where the file has another name that stayed, or under which it was
+    counted."""
 
     path: str
     bytes: int
@@ -49,9 +51,9 @@ class GonePath:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What went from the image `fat` on the way to `slim`, the largest first. `gone` counts files, links and
-    the like, of `files`; directories are not counted. `cut` are bytes of files that were kept in part."""
+class RemovedFiles:
+    """The files of the image `fat` that `slim` lacks, the largest first. `gone` counts files, links and the
+    like, out of `files`; directories are not counted. `cut_bytes` are those of files that were kept in part."""
 
     fat: str
     slim: str
@@ -62,7 +64,7 @@ class Difference:
     cut_bytes: int
     packages: tuple[PackageLoss, ...]
     directories: tuple[DirectoryLoss, ...]
-    paths: tuple[GonePath, ...]
+    paths: tuple[RemovedPath, ...]
 
     def to_json(self, with_paths: bool) -> dict[str, Any]:
         """As plain JSON values, the schema number first; paths printable."""
@@ -73,17 +75,17 @@ class Difference:
         return {"schema": SCHEMA, **_printable(body)}
 
 
-def difference(capture: Capture, slim: str, kept: Collection[str], cut_bytes: int = 0) -> Difference:
-    """Compare the tree of `capture` with the paths `kept` of the image `slim`. A file of two packages counts
-    for the first of them, one with two names at the first that went."""
+def find_removed(capture: Capture, slim: str, kept: Collection[str], cut_bytes: int = 0) -> RemovedFiles:
+    """The files of the tree of `capture` that are not among the paths `kept` of the image `slim`. A file of two
+    packages counts for the first of them, one with two names for the first that was removed."""
     tree = capture.tree
     owners = Owners(installed(capture))
     kept_inodes = {tree[path].inode for path in kept if path in tree} - {0}
     seen = set(kept_inodes)
     total: dict[int, int] = {}
     gone: dict[int, list[int]] = {}
-    loose: dict[str, list[int]] = {}
-    went: list[GonePath] = []
+    by_directory: dict[str, list[int]] = {}
+    removed: list[RemovedPath] = []
     files = 0
     for entry in tree:
         if entry.kind is Kind.DIR:
@@ -94,44 +96,46 @@ def difference(capture: Capture, slim: str, kept: Collection[str], cut_bytes: in
             total[id(owner)] = total.get(id(owner), 0) + 1
         if entry.path in kept:
             continue
-        counted = entry.kind is Kind.FILE and entry.inode not in seen
+        is_counted = entry.kind is Kind.FILE and entry.inode not in seen
         seen |= {entry.inode} - {0}
-        size = entry.size if counted else 0
-        tally = gone.setdefault(id(owner), [0, 0]) if owner else loose.setdefault(_group(entry.path), [0, 0])
+        size = entry.size if is_counted else 0
+        tally = (
+            gone.setdefault(id(owner), [0, 0]) if owner else by_directory.setdefault(_group(entry.path), [0, 0])
+        )
         tally[0] += 1
         tally[1] += size
-        went.append(GonePath(entry.path, size, owner.label if owner else ""))
+        removed.append(RemovedPath(entry.path, size, owner.label if owner else ""))
     packages = [
         PackageLoss(one.kind, one.name, one.version, gone[id(one)][0], total[id(one)], gone[id(one)][1])
         for one in owners.packages
         if id(one) in gone
     ]
-    directories = [DirectoryLoss(path, *tally) for path, tally in loose.items()]
-    return Difference(
+    directories = [DirectoryLoss(path, *tally) for path, tally in by_directory.items()]
+    return RemovedFiles(
         fat=capture.image.reference,
         slim=slim,
         files=files,
         bytes=tree.size(),
-        gone=len(went),
-        gone_bytes=sum(path.bytes for path in went),
+        gone=len(removed),
+        gone_bytes=sum(path.bytes for path in removed),
         cut_bytes=cut_bytes,
         packages=tuple(
             sorted(packages, key=lambda one: (-one.bytes, -one.gone, one.kind, one.name, one.version))
         ),
         directories=tuple(sorted(directories, key=lambda one: (-one.bytes, -one.gone, one.path))),
-        paths=tuple(sorted(went, key=lambda one: one.path)),
+        paths=tuple(sorted(removed, key=lambda one: one.path)),
     )
 
 
 def _group(path: str) -> str:
     """The directory by which `path` is grouped."""
     above = paths.parent(path).split("/")
-    return "/".join(above[: DEPTH + 1]) or "/"
+    return "/".join(above[: GROUP_DEPTH + 1]) or "/"
 
 
-def kept_in(capture: Capture, listed: Mapping[str, int]) -> tuple[frozenset[str], int]:
-    """The paths of the tree that a report lists, by their printable names and with their sizes, and how many
-    bytes those are smaller than they were."""
+def kept_paths(capture: Capture, listed: Mapping[str, int]) -> tuple[frozenset[str], int]:
+    """The paths of the tree that a report lists, which has their sizes by printable path, and by how many bytes
+    their files are smaller than in the fat image."""
     kept = {entry.path: entry for entry in capture.tree if paths.printable(entry.path) in listed}
     cut = 0
     for path, entry in kept.items():
@@ -152,4 +156,4 @@ def _printable(value: Any) -> Any:
     return value
 
 
-__all__ = ["Difference", "difference", "kept_in"]
+__all__ = ["RemovedFiles", "find_removed", "kept_paths"]

@@ -17,8 +17,8 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class PhaseTime:
-    """One step of the build and the seconds of wall time it took. `ours` tells slimtrace's own work from
-    waiting for the application (its start, the exercise, its end)."""
+    """One step of the build and the seconds of wall time it took. `ours` distinguishes slimtrace's own work
+    from waiting for the application (its start, the exercise, its end)."""
 
     name: str
     seconds: float
@@ -47,9 +47,8 @@ class KeptFile:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How the slim image was tried: `attempts` runs of it (and of the fat one, where they did not come out the
-    same), `rounds` of repair, the `measures` that it was under (facts.confinement.MEASURES), and all
-    `repairs`."""
+    """How the slim image was tried: `attempts` runs of it (and of the fat one, where they differed), `rounds`
+    of repair, the `measures` that confined it (facts.confinement.MEASURES), and all `repairs`."""
 
     attempts: int
     rounds: int
@@ -59,9 +58,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a build has to tell. `calls` is the number of system calls in the profile, `calls_default` how
-    many Docker's default profile allows on this architecture, and `calls_denied` how many of these ours denies.
-    `artifacts` maps what a file is to where it was written."""
+    """Everything that a build reports. `calls` is the number of system calls in the profile, `calls_default`
+    how many Docker's default profile allows on this architecture, and `calls_denied` how many of those it
+    denies. `artifacts` maps the kind of each written file to its path."""
 
     version: str
     command: str
@@ -71,7 +70,7 @@ class Report:
     probes: tuple[Probe, ...] = ()
     ports: tuple[int, ...] = ()
     exit_code: int | None = None  # of the traced container; None when slimtrace stopped it
-    stop_code: int | None = None  # what it then ended with, after `stop_seconds`
+    stop_code: int | None = None  # the exit code with which it then ended, after `stop_seconds`
     stop_seconds: float = 0.0
     events: int = 0
     lost: int = 0
@@ -114,10 +113,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of comparing the image `slim` with `fat`: the `differences`; what the trial was seen to lack
+    """The outcome of comparing the image `slim` with `fat`: the `differences`; what the trial was seen to lack
     (`missing`, in words), and `suspects`, paths that only a listing could have shown to be absent; `unsteady`
-    are differences in what the fat image itself does not repeat. `profiles` are the files by which it was
-    confined, none where it ran as the engine runs anything."""
+    are differences in what the fat image itself does not repeat. `profiles` are the files by which the slim
+    image was confined, none where it ran as the engine runs any image."""
 
     fat: str
     slim: str
@@ -130,11 +129,11 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differed that should not."""
+        """Whether there was no difference."""
         return not self.differences
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, the schema number first."""
+        """The comparison as plain JSON values, the schema number first."""
         return {"schema": SCHEMA, "same": self.same, **asdict(self)}
 
 
@@ -158,7 +157,8 @@ def to_text(report: Report) -> str:
 
 
 def kept_files(selection: Selection, tree: FileTree) -> tuple[KeptFile, ...]:
-    """A line for every kept path, by path; the bytes of a file with several names are counted at the first."""
+    """A line for every kept path, sorted by path; the bytes of a file with several names are counted at the
+    first."""
     seen: set[int] = set()
     found = []
     for path in sorted(selection.kept):

@@ -1,9 +1,9 @@
 """The software bill of materials: CycloneDX 1.5 (https://cyclonedx.org/docs/1.5/json/) of the packages to which
-what is kept belongs. The only place that knows cyclonedx-python-lib.
+kept files belong. The only module that uses cyclonedx-python-lib.
 
 Package URLs are those of https://github.com/package-url/purl-spec (PURL-TYPES); `upstream`, the source package,
 and `distro` are what Syft and Trivy write and vulnerability scanners match by. The same selection gives the
-same bytes: the serial number is made of the content, the time is the image's.
+same bytes: the serial number is a hash of the content, the time is the image's.
 """
 
 import json
@@ -26,16 +26,16 @@ from slimtrace import __version__
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.image import Image
 from slimtrace.facts.paths import printable
-from slimtrace.reason.keep.packages import Package, System, dpkg
+from slimtrace.reason.keep.packages import Package, PackageType, dpkg
 
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
-LONGEST = 200  # characters of a license's name: more is a text
+MAX_LICENSE_NAME = 200  # characters of a license's name: a longer one is a text
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/slimtrace")
 
 
-def sbom(capture: Capture, reference: str, used: Iterable[Package]) -> str:
-    """The text of the SBOM of the slim image `reference`, in which of the packages `used` something is."""
-    release = os_release(capture)
+def cyclonedx_json(capture: Capture, reference: str, used: Iterable[Package]) -> str:
+    """The text of the SBOM of the slim image `reference`, which has files of the packages `used`."""
+    os_release_fields = os_release(capture)
     bom = Bom(metadata=BomMetaData(timestamp=_created(capture.image), tools=_tools()))
     image = Component(
         type=ComponentType.CONTAINER,
@@ -44,11 +44,11 @@ def sbom(capture: Capture, reference: str, used: Iterable[Package]) -> str:
         properties=[Property(name="slimtrace:from", value=printable(capture.image.id))],
     )
     bom.metadata.component = image
-    bom.components.update(_components(capture, used, release))
-    if release.get("ID"):
-        bom.components.add(_system(release))
-    parts = (Dependency(component.bom_ref) for component in bom.components)
-    bom.dependencies.add(Dependency(image.bom_ref, dependencies=parts))
+    bom.components.update(_components(capture, used, os_release_fields))
+    if os_release_fields.get("ID"):
+        bom.components.add(_operating_system(os_release_fields))
+    dependencies = (Dependency(component.bom_ref) for component in bom.components)
+    bom.dependencies.add(Dependency(image.bom_ref, dependencies=dependencies))
     bom.serial_number = uuid.UUID(int=0)
     body = json.loads(JsonV1Dot5(bom).output_as_string())
     content = json.dumps(body, sort_keys=True)
@@ -62,50 +62,54 @@ def os_release(capture: Capture) -> dict[str, str]:
         path = capture.tree.resolve(name).path
         if path in capture.tree and (text := capture.contents.text(path)) is not None:
             lines = (line.strip().partition("=") for line in text[:100_000].splitlines() if line[:1] != "#")
-            return {name: value.strip("\"'")[:LONGEST] for name, equals, value in lines if equals}
+            return {name: value.strip("\"'")[:MAX_LICENSE_NAME] for name, equals, value in lines if equals}
     return {}
 
 
-def purl(package: Package, release: Mapping[str, str]) -> PackageURL:
+def purl(package: Package, os_release_fields: Mapping[str, str]) -> PackageURL:
     """The package's URL, in the distribution that `release` describes."""
     kind, name, version = package.kind, printable(package.name), printable(package.version)
-    vendor = printable(release.get("ID", ""))
-    distribution = {"distro": "-".join(filter(None, (vendor, printable(release.get("VERSION_ID", "")))))}
+    vendor = printable(os_release_fields.get("ID", ""))
+    distribution = {
+        "distro": "-".join(filter(None, (vendor, printable(os_release_fields.get("VERSION_ID", "")))))
+    }
     qualifiers: dict[str, str] = {}
     namespace = ""
     match kind:
-        case System.DEB | System.APK | System.RPM:
+        case PackageType.DEB | PackageType.APK | PackageType.RPM:
             namespace = vendor
             source = "@".join(filter(None, (package.source, package.source_version)))
             qualifiers = {"arch": package.architecture, "upstream": source, **distribution}
-            if kind is System.RPM and ":" in version:
+            if kind is PackageType.RPM and ":" in version:
                 qualifiers["epoch"], _, version = version.partition(":")
-        case System.PYPI:
+        case PackageType.PYPI:
             name = re.sub(r"[-_.]+", "-", name).lower()
-        case System.NPM:
+        case PackageType.NPM:
             namespace, _, name = name.rpartition("/")
-        case System.MAVEN:
+        case PackageType.MAVEN:
             namespace, _, name = name.rpartition(":")
-        case System.GEM:
+        case PackageType.GEM:
             qualifiers = {"platform": package.architecture}
-    told = {key: printable(value) for key, value in qualifiers.items() if value}
-    return PackageURL(kind, namespace or None, name or "unknown", version or None, told or None)
+    set_qualifiers = {key: printable(value) for key, value in qualifiers.items() if value}
+    return PackageURL(kind, namespace or None, name or "unknown", version or None, set_qualifiers or None)
 
 
-def _components(capture: Capture, used: Iterable[Package], release: Mapping[str, str]) -> Iterable[Component]:
+def _components(
+    capture: Capture, used: Iterable[Package], os_release_fields: Mapping[str, str]
+) -> Iterable[Component]:
     found: dict[str, Component] = {}
     for package in used:
-        url = purl(package, release)
+        url = purl(package, os_release_fields)
         licenses = package.licenses
-        if package.kind is System.DEB:
+        if package.kind is PackageType.DEB:
             licenses = dpkg.licenses(capture, package)
-        # What is there twice (a library in two node_modules, in two jars) is one component.
+        # A package that is there twice (a library in two node_modules, in two jars) is one component.
         found.setdefault(
             url.to_string(),
             Component(
                 type=ComponentType.LIBRARY,
                 name=url.name,
-                group=url.namespace if package.kind in (System.NPM, System.MAVEN) else None,
+                group=url.namespace if package.kind in (PackageType.NPM, PackageType.MAVEN) else None,
                 version=printable(package.version) or None,
                 purl=url,
                 bom_ref=url.to_string(),
@@ -116,8 +120,8 @@ def _components(capture: Capture, used: Iterable[Package], release: Mapping[str,
 
 
 def _licenses(names: Iterable[str]) -> list[DisjunctiveLicense | LicenseExpression]:
-    """One expression, or names, of which SPDX's own are told as its ids: CycloneDX wants no mixture."""
-    wanted = sorted({printable(name) for name in names if 0 < len(name) <= LONGEST})
+    """One expression, or several names, as ids where SPDX has them: CycloneDX allows no mixture of the two."""
+    wanted = sorted({printable(name) for name in names if 0 < len(name) <= MAX_LICENSE_NAME})
     if len(wanted) == 1 and not is_supported_id(wanted[0]) and is_expression(wanted[0]):
         return [LicenseExpression(wanted[0])]
     return [
@@ -126,12 +130,12 @@ def _licenses(names: Iterable[str]) -> list[DisjunctiveLicense | LicenseExpressi
     ]
 
 
-def _system(release: Mapping[str, str]) -> Component:
+def _operating_system(os_release_fields: Mapping[str, str]) -> Component:
     return Component(
         type=ComponentType.OPERATING_SYSTEM,
-        name=printable(release["ID"]),
-        version=printable(release.get("VERSION_ID", "")) or None,
-        description=printable(release.get("PRETTY_NAME", "")) or None,
+        name=printable(os_release_fields["ID"]),
+        version=printable(os_release_fields.get("VERSION_ID", "")) or None,
+        description=printable(os_release_fields.get("PRETTY_NAME", "")) or None,
         bom_ref="operating-system",
     )
 

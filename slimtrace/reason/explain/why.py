@@ -1,7 +1,7 @@
 """Why a path is in the slim image, or why not: the answer of ``slimtrace why``, as data.
 
 The path is read as the container would read it: relative to WORKDIR, its symlinks followed inside the image.
-What is explained is the entry that it names; where that is a symlink, also the entry it leads to.
+The explanation is of the entry that the path names; of a symlink also of the entry to which it leads.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.selection import Selection, Why
 from slimtrace.facts.tree import FileTree, Kind
 from slimtrace.reason.explain import absence
-from slimtrace.reason.explain.absence import Because
+from slimtrace.reason.explain.absence import AbsenceReason
 from slimtrace.reason.explain.reason_text import in_words
 from slimtrace.reason.explain.repeat_decision import Decision
 
-# The package that a path belongs to, by name; "" for none, or where that is not known.
-Owner = Callable[[str], str]
+# Gives the name of the package that a path belongs to; "" for none, or where it is not known.
+PackageOwner = Callable[[str], str]
 
 
-def nobody(_path: str) -> str:
-    """The Owner where nothing is known of packages."""
+def no_owner(_path: str) -> str:
+    """The PackageOwner for an image of whose packages nothing is known."""
     return ""
 
 
@@ -36,8 +36,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A path on the way from the container's start to the one in question, why it is there, and the package
-    that it belongs to ("" for none)."""
+    """A path on the way from the container's start to the path in question, the reason for it in `words`, and
+    the package that it belongs to ("" for none)."""
 
     path: str
     words: str
@@ -54,8 +54,9 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Below:
-    """The regular files below a directory, and their bytes (one of a file's several names counts)."""
+class DirectoryTotals:
+    """The kept and dropped regular files below a directory, and their bytes (of a file with several names
+    once)."""
 
     kept: int = 0
     kept_bytes: int = 0
@@ -64,14 +65,15 @@ class Below:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What there is to say of one path.
+class Explanation:
+    """Why one path is kept, dropped or absent.
 
-    `asked` is the question, `path` the entry that it names (absolute, no symlink above it), `kind` what that
-    is ("" where it is absent) and `size` its bytes. `chain` leads from the container's start to it, itself
-    last, `reasons` are all reasons that hold for it directly; both are empty for a path that is not kept, for
-    which `because` speaks. `names` are its other hardlinked names that are kept. `end` is the account of what
-    a symlink leads to. All texts are as the image has them: what shows them makes them printable.
+    `asked` is the path as the user wrote it, `path` the entry that it names (absolute, no symlink above it),
+    `kind` the kind of entry ("" where it is absent) and `size` its bytes. `chain` leads from the container's
+    start to the entry, which is its last step; `reasons` are all reasons that hold for the entry directly. Both
+    are empty for an entry that is not kept, of which `because` has the reasons. `names` are its other
+    hardlinked names that are kept. `end` is the explanation of the entry to which a symlink leads. All texts
+    are as the image has them: what shows them makes them printable.
     """
 
     asked: str
@@ -84,35 +86,39 @@ class Account:
     links: tuple[Link, ...] = ()
     chain: tuple[Step, ...] = ()
     reasons: tuple[str, ...] = ()
-    because: tuple[Because, ...] = ()
+    because: tuple[AbsenceReason, ...] = ()
     names: tuple[str, ...] = ()
-    below: Below | None = None
-    end: "Account | None" = None
+    below: DirectoryTotals | None = None
+    end: "Explanation | None" = None
 
 
-def explain(capture: Capture, decision: Decision, asked: str, owner: Owner = nobody) -> Account:
-    """The account of the path `asked`, which may be relative to WORKDIR."""
-    whole = paths.join(capture.image.text("WorkingDir") or "/", asked)
+def explain(capture: Capture, decision: Decision, asked: str, owner: PackageOwner = no_owner) -> Explanation:
+    """The explanation of the path `asked`, which may be relative to WORKDIR."""
+    full_path = paths.join(capture.image.text("WorkingDir") or "/", asked)
     if asked.endswith("/"):
-        whole = f"{whole}/."  # as in a shell: the directory, not the link that leads to it
-    account = _of(capture, decision, asked, whole, owner)
-    entry = capture.tree.get(account.path)
+        full_path = f"{full_path}/."  # as in a shell: the directory, not the symlink that leads to it
+    explanation = _explain_entry(capture, decision, asked, full_path, owner)
+    entry = capture.tree.get(explanation.path)
     if entry is None or entry.kind is not Kind.LINK:
-        return account
-    end = _of(capture, decision, account.path, capture.tree.resolve(account.path).path, owner)
-    return replace(account, end=end)
+        return explanation
+    end = _explain_entry(
+        capture, decision, explanation.path, capture.tree.resolve(explanation.path).path, owner
+    )
+    return replace(explanation, end=end)
 
 
-def _of(capture: Capture, decision: Decision, asked: str, whole: str, owner: Owner) -> Account:
+def _explain_entry(
+    capture: Capture, decision: Decision, asked: str, full_path: str, owner: PackageOwner
+) -> Explanation:
     tree, selection = capture.tree, decision.selection
-    found = tree.resolve(whole, follow_last=whole.endswith("/."))
+    found = tree.resolve(full_path, follow_last=full_path.endswith("/."))
     links = tuple(Link(link, tree[link].target, link in selection) for link in found.links)
     entry = found.entry
     if entry is None:
         because = absence.why_absent(capture, decision, found.path)
-        return Account(asked, found.path, Verdict.ABSENT, links=links, because=because)
+        return Explanation(asked, found.path, Verdict.ABSENT, links=links, because=because)
     path = found.path
-    account = Account(
+    explanation = Explanation(
         asked,
         path,
         Verdict.KEPT if path in selection else Verdict.DROPPED,
@@ -122,31 +128,31 @@ def _of(capture: Capture, decision: Decision, asked: str, whole: str, owner: Own
         package=owner(path),
         links=links,
         names=tuple(name for name in tree.hardlinks(path) if name != path and name in selection),
-        below=below(tree, selection, path) if entry.kind is Kind.DIR else None,
+        below=directory_totals(tree, selection, path) if entry.kind is Kind.DIR else None,
     )
-    if account.verdict is Verdict.DROPPED:
-        return replace(account, because=absence.why_dropped(capture, decision, path, owner))
+    if explanation.verdict is Verdict.DROPPED:
+        return replace(explanation, because=absence.why_dropped(capture, decision, path, owner))
     broken = next((link for link in links if not link.kept), None)
     if broken:
         text = f"the file is there, but the link {broken.path} on the way to it is not"
-        account = replace(account, verdict=Verdict.DROPPED, because=(Because("link", text),))
+        explanation = replace(explanation, verdict=Verdict.DROPPED, because=(AbsenceReason("link", text),))
     return replace(
-        account,
+        explanation,
         chain=_chain(decision, path, owner),
         reasons=tuple(in_words(reason) for reason in selection.kept[path]),
     )
 
 
-def _chain(decision: Decision, path: str, owner: Owner) -> tuple[Step, ...]:
+def _chain(decision: Decision, path: str, owner: PackageOwner) -> tuple[Step, ...]:
     steps = decision.graph.chain(path)
     if not steps:
-        # A directory whose name is excluded, and which stays for what is kept below it; or the root.
+        # A directory that a rule excludes, and that is kept for an entry below it; or the root.
         reason = decision.selection.kept[path][0]
         steps = [*(decision.graph.chain(reason.of) if reason.why is Why.PARENT else ()), (path, reason)]
     return tuple(Step(at, in_words(reason), owner(at)) for at, reason in steps)
 
 
-def below(tree: FileTree, selection: Selection, directory: str) -> Below:
+def directory_totals(tree: FileTree, selection: Selection, directory: str) -> DirectoryTotals:
     """The regular files below `directory`, kept and dropped."""
     counts, sizes, seen = [0, 0], [0, 0], set()
     for entry in tree:
@@ -156,7 +162,17 @@ def below(tree: FileTree, selection: Selection, directory: str) -> Below:
             if not entry.inode or (entry.inode, kept) not in seen:
                 sizes[kept] += entry.size
                 seen.add((entry.inode, kept))
-    return Below(counts[True], sizes[True], counts[False], sizes[False])
+    return DirectoryTotals(counts[True], sizes[True], counts[False], sizes[False])
 
 
-__all__ = ["Account", "Below", "Link", "Owner", "Step", "Verdict", "below", "explain", "nobody"]
+__all__ = [
+    "DirectoryTotals",
+    "Explanation",
+    "Link",
+    "PackageOwner",
+    "Step",
+    "Verdict",
+    "directory_totals",
+    "explain",
+    "no_owner",
+]

@@ -1,5 +1,5 @@
-"""What Go's fmt prints into a history with %q and %v, read back (Go language specification, "Rune literals" and
-"String literals"; package strconv, Quote and QuoteRune). Text that is none of it is left as it is.
+"""Literals that Go's fmt writes into a history with %q and %v, read back (Go language specification, "Rune
+literals" and "String literals"; package strconv, Quote and QuoteRune). Other text is left as it is.
 """
 
 import re

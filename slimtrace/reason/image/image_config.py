@@ -11,9 +11,9 @@ from typing import Any
 
 from slimtrace.facts.image import Image
 
-# What describes the image. The engine's Config also carries what describes the container that it was built
-# in (Hostname, AttachStdin, Image, …), which is left out.
-KEPT = (
+# The keys that describe the image. Those of the engine's Config that describe the container in which the image
+# was built (Hostname, AttachStdin, Image, …) are left out.
+KEPT_KEYS = (
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "ArgsEscaped", "Volumes", "WorkingDir", "Labels",
     "StopSignal", "StopTimeout", "Healthcheck", "OnBuild", "Shell",
 )  # fmt: skip
@@ -21,7 +21,8 @@ KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """How the slim image's configuration is to differ from the original's; None and empty keep what is there.
+    """The changes of the slim image's configuration to the original's; None and empty keep the original's
+    value.
 
     In `env` and `labels` a value of None removes the name. `volumes` and `expose` are added; a leading
     ``-`` removes. A new `entrypoint` without `cmd` drops the original's cmd, as in a Dockerfile.
@@ -39,7 +40,7 @@ class Edits:
 
 def image_config(image: Image, diff_ids: tuple[str, ...], edits: Edits | None = None) -> dict[str, Any]:
     """The configuration of the slim image whose layers have `diff_ids`."""
-    config = {key: image.config[key] for key in KEPT if image.config.get(key) not in (None, "", [], {})}
+    config = {key: image.config[key] for key in KEPT_KEYS if image.config.get(key) not in (None, "", [], {})}
     _apply(config, edits or Edits(), image)
     history = {
         "created": image.created,
@@ -76,13 +77,13 @@ def _apply(config: dict[str, Any], edits: Edits, image: Image) -> None:
     if edits.labels:
         merged = {**(image.config.get("Labels") or {}), **edits.labels}
         config["Labels"] = {name: value for name, value in merged.items() if value is not None}
-    _set(config, "Volumes", edits.volumes)
+    _edit_set(config, "Volumes", edits.volumes)
     ports = tuple(port if "/" in port else f"{port}/tcp" for port in edits.expose)
-    _set(config, "ExposedPorts", ports)
+    _edit_set(config, "ExposedPorts", ports)
 
 
-def _set(config: dict[str, Any], key: str, edits: tuple[str, ...]) -> None:
-    """Add to, or with a leading ``-`` remove from, one of the objects that stand for a set."""
+def _edit_set(config: dict[str, Any], key: str, edits: tuple[str, ...]) -> None:
+    """Add `edits` to, or with a leading ``-`` remove them from, one of the objects that stand for a set."""
     found = dict(config.get(key) or {})
     for edit in edits:
         if edit.startswith("-"):
@@ -105,7 +106,7 @@ _ID = re.compile(r"(?:sha256:)?([0-9a-f]{12}|[0-9a-f]{64})")
 
 
 def is_reference(text: str) -> bool:
-    """Whether an engine takes `text` as a name to give to an image: no id, no digest."""
+    """Whether an engine accepts `text` as a new name of an image: no id, no digest."""
     return len(text) <= 255 and bool(_REFERENCE.fullmatch(text))
 
 
@@ -120,11 +121,11 @@ def slim_reference(reference: str, tags: tuple[str, ...] = ()) -> str:
         if not tags:
             return f"{match[1][:12]}.slim:latest"
         reference = tags[0]
-    repository, _, tag = tagged(reference.partition("@")[0]).rpartition(":")
+    repository, _, tag = with_tag(reference.partition("@")[0]).rpartition(":")
     return f"{repository}.slim:{tag}"
 
 
-def tagged(name: str) -> str:
+def with_tag(name: str) -> str:
     """`name` with its tag, which is ``latest`` where it has none."""
     repository, _, tag = name.rpartition(":")
     # else the colon was a registry's port, or there was none

@@ -1,5 +1,5 @@
-"""What an image consists of, summed up from its layers: bytes that are there twice, bytes that nobody sees any
-more, files with special powers, the largest. Pure.
+"""The content of an image, summed up from its layers: bytes that are there twice, bytes that a later layer
+hides, files that give privileges, the largest files and directories. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,19 +12,19 @@ from slimtrace.facts.formats import file_capabilities
 from slimtrace.facts.layers import Layer, LayerEntry
 from slimtrace.facts.packages import Format
 from slimtrace.facts.tree import Kind
-from slimtrace.reason.image.layer_stack import Stack
-from slimtrace.reason.keep.packages import System
+from slimtrace.reason.image.layer_stack import LayerStack
+from slimtrace.reason.keep.packages import PackageType
 
-LARGEST = 10  # files, directories and duplicates that are named
-NAMED = 5  # names of one file that is there several times
+MAX_NAMED = 10  # files, directories and duplicates that are named
+MAX_PATHS = 5  # names of one file that is there several times
 _SETUID, _SETGID = 0o4000, 0o2000
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSums:
-    """What one layer brings, in regular files and their bytes (several names of one file count once), and what
-    it does to those below: `replaced` files have another entry in their place, `removed` ones none; their bytes
-    are in the image, and nobody sees them."""
+    """The regular files of one layer and their bytes (several names of one file count once), and the files of
+    lower layers that it hides: `replaced` files have another entry in their place, `removed` ones none; their
+    bytes are in the image all the same."""
 
     files: int = 0
     size: int = 0
@@ -59,8 +59,8 @@ class Duplicates:
 
 
 @dataclass(frozen=True, slots=True)
-class Powerful:
-    """A file that gives rights to who executes it: setuid, setgid, or `capabilities` (filecaps)."""
+class PrivilegedFile:
+    """A file whose execution gives privileges: setuid, setgid, or file `capabilities`."""
 
     path: str
     mode: int
@@ -70,7 +70,7 @@ class Powerful:
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
+class SizedPath:
     """A path and its bytes."""
 
     path: str
@@ -80,8 +80,8 @@ class Sized:
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All sums of an image: of its layers, and of the tree that they make. `duplicates` are those in the tree,
-    `stored` those in all layers. Of the directories with all that is below them, one of which a single
-    subdirectory has more than half is left out: that one tells more. `packages` counts by kind."""
+    `stored` those in all layers. A directory counts with all that is below it; one of which a single
+    subdirectory has more than half is left out, since the subdirectory says more. `packages` counts by kind."""
 
     layers: tuple[LayerSums, ...] = ()
     files: int = 0
@@ -91,9 +91,9 @@ class Inventory:
     size: int = 0
     duplicates: Duplicates = field(default_factory=Duplicates)
     stored: Duplicates = field(default_factory=Duplicates)
-    powerful: tuple[Powerful, ...] = ()
-    largest_files: tuple[Sized, ...] = ()
-    largest_directories: tuple[Sized, ...] = ()
+    powerful: tuple[PrivilegedFile, ...] = ()
+    largest_files: tuple[SizedPath, ...] = ()
+    largest_directories: tuple[SizedPath, ...] = ()
     packages: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -103,56 +103,57 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """A regular file of the tree under its first name there, with the entry that has its content."""
+class _VisibleFile:
+    """A regular file of the image's tree, by its first path there, with the entry that has its content."""
 
     path: str
-    body: LayerEntry
+    content: LayerEntry
 
 
-def take(layers: Sequence[Layer]) -> Inventory:
+def take_inventory(layers: Sequence[Layer]) -> Inventory:
     """The inventory of the image with these layers, lowest first."""
-    stack = Stack(layers)
+    stack = LayerStack(layers)
     counts = dict.fromkeys(Kind, 0)
-    powerful: list[Powerful] = []
-    bodies: dict[
-        tuple[int, str], str
-    ] = {}  # what has a name in the tree, by layer and path, and the first name
+    powerful: list[PrivilegedFile] = []
+    # The layer and path of each entry whose content is visible in the tree -> the first path that it has there.
+    content_entries: dict[tuple[int, str], str] = {}
     for number, layer in enumerate(layers):
         for path, entry in layer.entries.items():
-            if not stack.seen(path, number):
+            if not stack.is_visible(path, number):
                 continue
             counts[entry.kind] += 1
             if entry.kind is not Kind.FILE:
                 continue
-            key = _body(stack, path, number)
-            body = layers[key[0]].entries[key[1]]
-            bodies[key] = min(path, bodies.get(key, path))
-            capability = body.capability or entry.capability
+            key = _content_entry(stack, path, number)
+            content = layers[key[0]].entries[key[1]]
+            content_entries[key] = min(path, content_entries.get(key, path))
+            capability = content.capability or entry.capability
             if entry.mode & (_SETUID | _SETGID) or capability:
-                told = file_capabilities.read(capability) if capability else ""
-                powerful.append(Powerful(path, entry.mode, entry.uid, entry.gid, told))
-    files = [_File(path, layers[number].entries[where]) for (number, where), path in bodies.items()]
+                capabilities = file_capabilities.read(capability) if capability else ""
+                powerful.append(PrivilegedFile(path, entry.mode, entry.uid, entry.gid, capabilities))
+    files = [
+        _VisibleFile(path, layers[number].entries[where]) for (number, where), path in content_entries.items()
+    ]
     stored = ((entry, path) for layer in layers for path, entry in layer.entries.items())
     return Inventory(
-        layers=_sums(stack, bodies.keys()),
+        layers=_sums(stack, content_entries.keys()),
         files=counts[Kind.FILE],
         directories=counts[Kind.DIR],
         links=counts[Kind.LINK],
         others=sum(counts.values()) - counts[Kind.FILE] - counts[Kind.DIR] - counts[Kind.LINK],
-        size=sum(file.body.size for file in files),
-        duplicates=_duplicates((file.body, file.path) for file in files),
+        size=sum(file.content.size for file in files),
+        duplicates=_duplicates((file.content, file.path) for file in files),
         stored=_duplicates(stored),
         powerful=tuple(sorted(powerful, key=lambda file: file.path)),
-        largest_files=_largest((file.path, file.body.size) for file in files),
-        largest_directories=_directories(files),
+        largest_files=_largest((file.path, file.content.size) for file in files),
+        largest_directories=_largest_directories(files),
         packages=packages(_databases(stack)),
     )
 
 
-def _body(stack: Stack, path: str, number: int) -> tuple[int, str]:
-    """The layer and path of the entry that has the content of the file at `path`: its own, or that whose
-    further name it is, which may lie in a lower layer."""
+def _content_entry(stack: LayerStack, path: str, number: int) -> tuple[int, str]:
+    """The layer and path of the entry that has the content of the file at `path`: its own, or the entry to
+    which it is a hard link, which may lie in a lower layer."""
     for _ in range(8):
         same_as = stack.layers[number].entries[path].same_as
         if not same_as:
@@ -167,29 +168,29 @@ def _body(stack: Stack, path: str, number: int) -> tuple[int, str]:
     return number, path
 
 
-def _sums(stack: Stack, bodies: Iterable[tuple[int, str]]) -> tuple[LayerSums, ...]:
-    alive = set(bodies)
+def _sums(stack: LayerStack, content_entries: Iterable[tuple[int, str]]) -> tuple[LayerSums, ...]:
+    visible = set(content_entries)
     layers = stack.layers
-    brought = [[0, 0] for _ in layers]
+    added = [[0, 0] for _ in layers]
     replaced = [[0, 0] for _ in layers]
     removed = [[0, 0] for _ in layers]
     for number, layer in enumerate(layers):
         for path, entry in layer.entries.items():
             if entry.kind is not Kind.FILE or entry.same_as:
                 continue
-            _add(brought[number], entry.size)
-            # A file whose first name is gone may have another one that is not.
-            if (number, path) not in alive and not stack.seen(path, number):
-                by, in_place = stack.hidden_by(path, number)
-                _add((replaced if in_place else removed)[by], entry.size)
-    sums = zip(brought, layers, replaced, removed, strict=True)
+            _count(added[number], entry.size)
+            # A file whose first name is hidden may have another name that is not.
+            if (number, path) not in visible and not stack.is_visible(path, number):
+                layer_above, in_place = stack.hidden_by(path, number)
+                _count((replaced if in_place else removed)[layer_above], entry.size)
+    sums = zip(added, layers, replaced, removed, strict=True)
     return tuple(
         LayerSums(new[0], new[1], len(layer.entries), over[0], over[1], gone[0], gone[1])
         for new, layer, over, gone in sums
     )
 
 
-def _add(pair: list[int], size: int) -> None:
+def _count(pair: list[int], size: int) -> None:
     pair[0] += 1
     pair[1] += size
 
@@ -204,59 +205,70 @@ def _duplicates(files: Iterable[tuple[LayerEntry, str]]) -> Duplicates:
                 more.setdefault(key, [first[key]]).append(path)
             else:
                 first[key] = path
-    copies = [Copies(key[0], len(names), tuple(nsmallest(NAMED, names))) for key, names in more.items()]
-    worst = nsmallest(LARGEST, copies, key=lambda each: (-each.wasted, each.paths))
+    copies = [Copies(key[0], len(names), tuple(nsmallest(MAX_PATHS, names))) for key, names in more.items()]
+    worst = nsmallest(MAX_NAMED, copies, key=lambda each: (-each.wasted, each.paths))
     return Duplicates(sum(each.count - 1 for each in copies), sum(each.wasted for each in copies), tuple(worst))
 
 
-def _largest(files: Iterable[tuple[str, int]]) -> tuple[Sized, ...]:
-    found = nsmallest(LARGEST, files, key=lambda file: (-file[1], file[0]))
-    return tuple(Sized(path, size) for path, size in found)
+def _largest(files: Iterable[tuple[str, int]]) -> tuple[SizedPath, ...]:
+    found = nsmallest(MAX_NAMED, files, key=lambda file: (-file[1], file[0]))
+    return tuple(SizedPath(path, size) for path, size in found)
 
 
-def _directories(files: Iterable[_File]) -> tuple[Sized, ...]:
+def _largest_directories(files: Iterable[_VisibleFile]) -> tuple[SizedPath, ...]:
     sizes: dict[str, int] = {"/": 0}
     for file in files:
         directory = paths.parent(file.path)
-        sizes[directory] = sizes.get(directory, 0) + file.body.size
+        sizes[directory] = sizes.get(directory, 0) + file.content.size
     for directory in list(sizes):
         for above in paths.parents(directory):
             if above in sizes:
                 break
             sizes[above] = 0
-    half: dict[str, int] = {}  # the largest subdirectory
+    largest_child: dict[str, int] = {}  # the largest subdirectory
     for directory in sorted(sizes, key=lambda path: -path.count("/") if path != "/" else 1):
         if directory != "/":
             above = paths.parent(directory)
             sizes[above] += sizes[directory]
-            half[above] = max(half.get(above, 0), sizes[directory])
-    return _largest((path, size) for path, size in sizes.items() if half.get(path, 0) * 2 <= size and size)
+            largest_child[above] = max(largest_child.get(above, 0), sizes[directory])
+    return _largest(
+        (path, size) for path, size in sizes.items() if largest_child.get(path, 0) * 2 <= size and size
+    )
 
 
-def _databases(stack: Stack) -> dict[str, bytes]:
+def _databases(stack: LayerStack) -> dict[str, bytes]:
     """The package databases of the tree."""
     return {
         path: data
         for number, layer in enumerate(stack.layers)
         for path, data in layer.databases.items()
-        if stack.seen(path, number)
+        if stack.is_visible(path, number)
     }
 
 
 def packages(databases: Mapping[str, bytes]) -> dict[str, int]:
-    """How many packages of each kind are installed, by the distributions' databases: these by path."""
+    """How many packages of each kind are installed, by the distributions' `databases`, which are by path."""
     found: dict[str, int] = {}
     for path, data in databases.items():
-        kind, form = _form(path)
+        kind, form = _database_format(path)
         count = len(manifests.read(form, BytesIO(data)))
         found[kind] = found.get(kind, 0) + count
     return {kind: count for kind, count in sorted(found.items()) if count}
 
 
-def _form(path: str) -> tuple[System, Format]:
+def _database_format(path: str) -> tuple[PackageType, Format]:
     if path.endswith("apk/db/installed"):
-        return System.APK, Format.APK
-    return (System.RPM, Format.RPM) if path.endswith(".sqlite") else (System.DEB, Format.DPKG)
+        return PackageType.APK, Format.APK
+    return (PackageType.RPM, Format.RPM) if path.endswith(".sqlite") else (PackageType.DEB, Format.DPKG)
 
 
-__all__ = ["Copies", "Duplicates", "Inventory", "LayerSums", "Powerful", "Sized", "packages", "take"]
+__all__ = [
+    "Copies",
+    "Duplicates",
+    "Inventory",
+    "LayerSums",
+    "PrivilegedFile",
+    "SizedPath",
+    "packages",
+    "take_inventory",
+]

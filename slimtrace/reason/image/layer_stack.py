@@ -1,4 +1,4 @@
-"""Layers on top of each other: which entries are still seen at the top, and which layer hid the others.
+"""Layers on top of each other: which entries are visible at the top, and which layer hides the others.
 
 The rules are those of OCI image-spec layer.md ("Applying Changesets", "Whiteouts"): an entry replaces what was
 at its path; a directory on a directory keeps what is below; a whiteout takes away a path of the layers below it
@@ -17,72 +17,72 @@ _NEVER = (-1,)
 _BEYOND = 1 << 30
 
 
-class Stack:
+class LayerStack:
     """The layers of an image, lowest first, and what each of them hides. A layer is a number from 0."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
-        self._last: dict[str, int] = {}  # path to the last layer that has an entry there
-        self._several: dict[str, list[int]] = {}  # and to all of them, where there are several
-        self._walked: dict[str, list[int]] = {}  # path to the layers in which it is a directory for something
-        self._removed: dict[str, list[int]] = {}  # path to the layers that white it out
-        self._emptied: dict[str, list[int]] = {}  # path to the layers that hide what the ones below have in it
-        self._barriers: dict[str, int] = {}
+        self._top_layer: dict[str, int] = {}  # path to the last layer that has an entry there
+        self._all_layers: dict[str, list[int]] = {}  # path to all such layers, where there are several
+        self._parent_in: dict[str, list[int]] = {}  # path to the layers that have an entry below it
+        self._whiteouts: dict[str, list[int]] = {}  # path to the layers that white it out
+        self._emptied: dict[str, list[int]] = {}  # path to the layers that hide what lower layers have in it
+        self._last_hiding: dict[str, int] = {}  # the results of _last_hiding_layer
         for number, layer in enumerate(self.layers):
             for path in layer.entries:
-                if path in self._last:
-                    self._several.setdefault(path, [self._last[path]]).append(number)
-                self._last[path] = number
-                self._walk(path, number)
+                if path in self._top_layer:
+                    self._all_layers.setdefault(path, [self._top_layer[path]]).append(number)
+                self._top_layer[path] = number
+                self._note_parents(path, number)
             for path in layer.whiteouts:
-                self._removed.setdefault(path, []).append(number)
+                self._whiteouts.setdefault(path, []).append(number)
         for number, layer in enumerate(self.layers):
             for path in {*layer.whiteouts, *layer.opaques}:
                 self._emptied.setdefault(path, []).append(number)
-            for path in self._walked.keys() & layer.entries.keys():
+            for path in self._parent_in.keys() & layer.entries.keys():
                 if layer.entries[path].kind is not Kind.DIR:
                     self._emptied.setdefault(path, []).append(number)
 
-    def _walk(self, path: str, number: int) -> None:
+    def _note_parents(self, path: str, number: int) -> None:
         for above in paths.parents(path):
-            walked = self._walked.setdefault(above, [])
-            if walked and walked[-1] == number:
+            with_children = self._parent_in.setdefault(above, [])
+            if with_children and with_children[-1] == number:
                 return
-            walked.append(number)
+            with_children.append(number)
 
-    def seen(self, path: str, number: int) -> bool:
-        """Whether the entry at `path` of layer `number` is still there at the top."""
-        if max(self._last[path], self._removed.get(path, _NEVER)[-1]) > number:
+    def is_visible(self, path: str, number: int) -> bool:
+        """Whether the entry at `path` of layer `number` is visible at the top."""
+        if max(self._top_layer[path], self._whiteouts.get(path, _NEVER)[-1]) > number:
             return False
         if path == "/":
             return True
-        walked = self._walked.get(path, _NEVER)[-1] > number
-        if walked and self.layers[number].entries[path].kind is not Kind.DIR:
+        with_children = self._parent_in.get(path, _NEVER)[-1] > number
+        if with_children and self.layers[number].entries[path].kind is not Kind.DIR:
             return False
-        return self._barrier(paths.parent(path)) <= number
+        return self._last_hiding_layer(paths.parent(path)) <= number
 
     def hidden_by(self, path: str, number: int) -> tuple[int, bool]:
-        """For an entry that is not seen: the first layer above that hides it, and whether that has something
-        else in its place."""
-        replaced = _after(self._several.get(path, ()), number)
+        """For an entry that is not visible: the first layer above that hides it, and whether that layer has
+        another entry in its place."""
+        replaced = _after(self._all_layers.get(path, ()), number)
         if self.layers[number].entries[path].kind is not Kind.DIR:
-            replaced = min(replaced, _after(self._walked.get(path, ()), number))
-        removed = _after(self._removed.get(path, ()), number)
+            replaced = min(replaced, _after(self._parent_in.get(path, ()), number))
+        removed = _after(self._whiteouts.get(path, ()), number)
         for above in paths.parents(path):
             removed = min(removed, _after(self._emptied.get(above, ()), number))
         return min(replaced, removed), replaced <= removed
 
-    def _barrier(self, directory: str) -> int:
-        """The last layer that hides what layers below it have in `directory`."""
+    def _last_hiding_layer(self, directory: str) -> int:
+        """The last layer that hides what lower layers have in `directory`."""
         todo = []
         for step in (directory, *paths.parents(directory)):
-            if step in self._barriers:
+            if step in self._last_hiding:
                 break
             todo.append(step)
         for step in reversed(todo):
-            above = -1 if step == "/" else self._barriers[paths.parent(step)]
-            self._barriers[step] = max(above, self._emptied.get(step, _NEVER)[-1])
-        return self._barriers[directory]
+            above = -1 if step == "/" else self._last_hiding[paths.parent(step)]
+            self._last_hiding[step] = max(above, self._emptied.get(step, _NEVER)[-1])
+        return self._last_hiding[directory]
 
 
 def _after(numbers: Sequence[int], number: int) -> int:
@@ -91,4 +91,4 @@ def _after(numbers: Sequence[int], number: int) -> int:
     return numbers[at] if at < len(numbers) else _BEYOND
 
 
-__all__ = ["Stack"]
+__all__ = ["LayerStack"]

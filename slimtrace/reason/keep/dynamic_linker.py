@@ -3,10 +3,10 @@
 Sources: ld.so(8) and glibc elf/dl-load.c (_dl_map_object, _dl_init_paths), elf/ldconfig.c (parse_conf); musl
 ldso/dynlink.c (load_library, path_open, fixup_rpath).
 
-Two choices are ours. The cache (/etc/ld.so.cache) is not parsed: it was made from the directories of
-/etc/ld.so.conf, which stand for it. And a library's plain variant is preferred to one below
-``glibc-hwcaps``: the trace names the variant that this machine's processor chose, and with the plain one
-beside it the image also runs on another.
+This search differs from the linker's in two ways. It does not parse the cache (/etc/ld.so.cache), but searches
+the directories of /etc/ld.so.conf that ldconfig(8) made it from. And it prefers a library's plain variant to
+one below ``glibc-hwcaps``: the trace names the variant that was loaded on this machine's processor, and with
+the plain one kept too the image also runs on others.
 """
 
 import re
@@ -31,7 +31,7 @@ TRIPLETS = {
     ("EM_S390", 64): "s390x-linux-gnu",
     ("EM_PPC64", 64): "powerpc64le-linux-gnu",
 }
-# AT_PLATFORM, which $PLATFORM stands for; glibc before 2.37 said haswell or xeon_phi on newer x86.
+# Values of AT_PLATFORM, which $PLATFORM stands for; glibc before 2.37 said haswell or xeon_phi on newer x86.
 PLATFORMS = {
     ("EM_X86_64", 64): ("x86_64", "haswell", "xeon_phi"),
     ("EM_386", 32): ("i686",),
@@ -39,16 +39,16 @@ PLATFORMS = {
     ("EM_ARM", 32): ("v7l",),
 }
 MUSL_DIRECTORIES = ("/lib", "/usr/local/lib", "/usr/lib")
-# musl is its own libc, libm, …: these names are the loader itself (dynlink.c, `reserved`).
-MUSL_OWN = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\.")
+# musl's loader is libc, libm, … too: these names mean the loader itself (dynlink.c, `reserved`).
+MUSL_RESERVED = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\.")
 _DST = re.compile(r"\$(?:\{(\w+)\}|(ORIGIN|LIB|PLATFORM))")  # dynamic string tokens, ld.so(8)
-MAX_OBJECTS = 4096  # more in one program is a forged file
+MAX_OBJECTS = 4096  # of one program; a file with more is forged
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A name that the object at path `by` needs, the path it was `asked` at with success, and where that was
-    `found` to lead; "" and None where the search ended without a fitting library."""
+    """A DT_NEEDED `name` of the object at path `by`, the path that the search opens with success (`asked`), and
+    what that resolves to (`found`); "" and None where no compatible library is found."""
 
     name: str
     by: str
@@ -59,22 +59,22 @@ class Need:
 _Hit = tuple[str, Resolution]
 
 
-class Linker:
-    """The search, over one image; remembers what it found. Paths it takes are resolved ones."""
+class DynamicLinker:
+    """The linker's search in one image; it caches what it finds. All `path` and `by` are resolved paths."""
 
     def __init__(
         self, tree: FileTree, contents: Contents, environment: Mapping[str, str] | None = None
     ) -> None:
         self._tree = tree
         self._contents = contents
-        preset = (environment or {}).get("LD_LIBRARY_PATH", "")
-        self._preset = tuple(part for part in re.split("[:;]", preset) if part)
-        self._configured: tuple[str, ...] | None = None
-        self._found: dict[tuple[str, str, str, int], _Hit | None] = {}
+        ld_library_path = (environment or {}).get("LD_LIBRARY_PATH", "")
+        self._ld_library_path = tuple(part for part in re.split("[:;]", ld_library_path) if part)
+        self._conf_directories: tuple[str, ...] | None = None
+        self._hits: dict[tuple[str, str, str, int], _Hit | None] = {}
 
     def closure(self, path: str) -> tuple[Need, ...]:
-        """Every need of the object at `path` and of what it needs, breadth first as the linker loads them. A
-        name that an object loaded before bears, as its file name or DT_SONAME, is not searched again."""
+        """The needs of the object at `path` and of all that it needs, breadth first as the linker loads them. A
+        name that an earlier object was loaded by, or that is its DT_SONAME, is not searched again."""
         root = self._contents.elf(path)
         if root is None:
             return ()
@@ -106,18 +106,18 @@ class Linker:
         return tuple(need for need in self.closure(path) if need.by == path)
 
     def find(self, name: str, by: str) -> Need | None:
-        """What dlopen(3) of `name` by the object at `by` would find; None where nothing fits. The search path
-        of the program that it runs in is not known here, only its own."""
+        """What dlopen(3) of `name` by the object at `by` would find; None if nothing. Only the object's own
+        search path counts here, since the program that it is loaded into is not known."""
         elf = self._contents.elf(by)
         hit = self._search(name, (by,), elf, elf, self._is_musl(elf)) if elf else None
         return Need(name, by, *hit) if hit else None
 
     def _search(self, name: str, chain: tuple[str, ...], elf: Elf, root: Elf, musl: bool) -> _Hit | None:
-        if musl and MUSL_OWN.match(name):
+        if musl and MUSL_RESERVED.match(name):
             return self._musl_loader(root)
         if "/" in name:
-            for spelled in self._expand(name, chain[0], elf):
-                if spelled.startswith("/") and (hit := self._fitting(spelled, elf)):
+            for expanded in self._expand_tokens(name, chain[0], elf):
+                if expanded.startswith("/") and (hit := self._compatible(expanded, elf)):
                     return hit
             return None
         directories = self._musl_directories(chain, root) if musl else self._glibc_directories(chain, elf)
@@ -130,41 +130,41 @@ class Linker:
         return None
 
     def _glibc_directories(self, chain: tuple[str, ...], elf: Elf) -> Iterator[str]:
-        # DT_RPATH counts for the object and all that loaded it, unless the object has a DT_RUNPATH; of an
-        # object with both the DT_RPATH is ignored (elf/get-dynamic-info.h).
+        # The DT_RPATH of the object and of all objects in the chain that loaded it is searched, unless the
+        # object has a DT_RUNPATH; the DT_RPATH of an object with both is ignored (elf/get-dynamic-info.h).
         if not elf.runpath:
             for loader in chain:
-                its = self._contents.elf(loader)
-                if its is not None and not its.runpath:
-                    yield from self._expanded(its.rpath, loader, its)
-        yield from self._expanded(self._preset, chain[-1], elf)
+                loader_elf = self._contents.elf(loader)
+                if loader_elf is not None and not loader_elf.runpath:
+                    yield from self._expanded(loader_elf.rpath, loader, loader_elf)
+        yield from self._expanded(self._ld_library_path, chain[-1], elf)
         yield from self._expanded(elf.runpath, chain[0], elf)
         yield from self._ld_so_conf()
         triplet = TRIPLETS.get((elf.machine, elf.bits))
         if triplet:
             yield f"/lib/{triplet}"
             yield f"/usr/lib/{triplet}"
-        word = f"lib{elf.bits}" if (elf.machine, elf.bits) != ("EM_X86_64", 32) else "libx32"
-        yield from (f"/{word}", f"/usr/{word}", "/lib", "/usr/lib")
+        lib = f"lib{elf.bits}" if (elf.machine, elf.bits) != ("EM_X86_64", 32) else "libx32"
+        yield from (f"/{lib}", f"/usr/{lib}", "/lib", "/usr/lib")
 
     def _musl_directories(self, chain: tuple[str, ...], root: Elf) -> Iterator[str]:
-        yield from self._preset
-        for loader in chain:  # RPATH and RUNPATH are one to musl, and both are inherited
-            its = self._contents.elf(loader)
-            if its is not None:
-                yield from self._expanded(its.runpath or its.rpath, loader, its)
+        yield from self._ld_library_path
+        for loader in chain:  # musl treats RPATH and RUNPATH alike: both are inherited
+            loader_elf = self._contents.elf(loader)
+            if loader_elf is not None:
+                yield from self._expanded(loader_elf.runpath or loader_elf.rpath, loader, loader_elf)
         loader_name = paths.name(self._musl_loader_path(root) or "")
         text = self._text(f"/etc/{loader_name.partition('.')[0]}.path") if loader_name else None
         # An empty file means no directories at all, a missing one the built-in list (dynlink.c).
         yield from MUSL_DIRECTORIES if text is None else (part for part in re.split("[\n:]", text) if part)
 
-    def _expanded(self, spelled: tuple[str, ...], holder: str, elf: Elf) -> Iterator[str]:
-        for directory in spelled:
-            yield from self._expand(directory, holder, elf)
+    def _expanded(self, directories: tuple[str, ...], holder: str, elf: Elf) -> Iterator[str]:
+        for directory in directories:
+            yield from self._expand_tokens(directory, holder, elf)
 
-    def _expand(self, text: str, holder: str, elf: Elf) -> Iterator[str]:
-        """`text` with $ORIGIN, $LIB and $PLATFORM replaced. What $LIB is was decided when glibc was built
-        (Debian lib/TRIPLET, others lib64 or lib) so each is tried."""
+    def _expand_tokens(self, text: str, holder: str, elf: Elf) -> Iterator[str]:
+        """`text`, of the object at `holder`, with $ORIGIN, $LIB and $PLATFORM replaced. The value of $LIB is
+        compiled into glibc (Debian has lib/TRIPLET, others lib64 or lib), so each is tried."""
         if "$" not in text:
             yield text
             return
@@ -173,28 +173,28 @@ class Linker:
         for lib in (*libs, f"lib{elf.bits}", "lib"):
             for platform in PLATFORMS.get(key, ("",)):
                 values = {"ORIGIN": paths.parent(holder), "LIB": lib, "PLATFORM": platform}
-                yield _DST.sub(partial(_value, values), text)
+                yield _DST.sub(partial(_token_value, values), text)
                 if "$LIB" not in text and "${LIB}" not in text and "PLATFORM" not in text:
                     return
 
     def _in_directory(self, directory: str, name: str, elf: Elf) -> _Hit | None:
         if not directory.startswith("/"):
-            return None  # relative to a working directory that a static view does not know
+            return None  # relative to a working directory that is not known
         key = (directory, name, elf.machine, elf.bits)
-        if key not in self._found:
-            self._found[key] = self._fitting(f"{directory}/{name}", elf) or self._hwcaps(directory, name, elf)
-        return self._found[key]
+        if key not in self._hits:
+            self._hits[key] = self._compatible(f"{directory}/{name}", elf) or self._hwcaps(directory, name, elf)
+        return self._hits[key]
 
     def _hwcaps(self, directory: str, name: str, elf: Elf) -> _Hit | None:
         base = self._tree.resolve(f"{directory}/glibc-hwcaps")
         for level in self._tree.children(base.path) if base.entry else ():  # sorted: the least demanding first
-            if hit := self._fitting(f"{directory}/glibc-hwcaps/{paths.name(level)}/{name}", elf):
+            if hit := self._compatible(f"{directory}/glibc-hwcaps/{paths.name(level)}/{name}", elf):
                 return hit
         return None
 
-    def _fitting(self, path: str, elf: Elf) -> _Hit | None:
-        """`path` and where it leads, if a library of the same machine and word size is there: the linker
-        passes over another architecture's and goes on."""
+    def _compatible(self, path: str, elf: Elf) -> _Hit | None:
+        """`path` and what it resolves to, if that is a library of the same machine and word size as `elf`: the
+        linker skips those of another architecture and goes on."""
         found = self._tree.resolve(path)
         if found.entry is None or found.entry.kind is not Kind.FILE:
             return None
@@ -202,9 +202,9 @@ class Linker:
         return (path, found) if library and (library.machine, library.bits) == (elf.machine, elf.bits) else None
 
     def _ld_so_conf(self) -> tuple[str, ...]:
-        if self._configured is None:
-            self._configured = tuple(self._read_conf("/etc/ld.so.conf", set()))
-        return self._configured
+        if self._conf_directories is None:
+            self._conf_directories = tuple(self._read_conf("/etc/ld.so.conf", set()))
+        return self._conf_directories
 
     def _read_conf(self, path: str, seen: set[str]) -> Iterator[str]:
         if path in seen:
@@ -251,8 +251,8 @@ class Linker:
         return (path, found) if path and found.entry else None
 
 
-def _value(values: Mapping[str, str], match: re.Match[str]) -> str:
+def _token_value(values: Mapping[str, str], match: re.Match[str]) -> str:
     return values.get(match[1] or match[2], match[0])
 
 
-__all__ = ["Linker", "Need"]
+__all__ = ["DynamicLinker", "Need"]

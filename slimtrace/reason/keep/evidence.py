@@ -1,5 +1,6 @@
-"""What speaks for keeping a path: every claim that the trace, the image's configuration and the runtime make
-(wishes has those of the user's rules). The graph weighs them; here nothing is looked up but program names.
+"""Evidence for keeping a path: the claims of the trace, of the image's configuration and of the runtime
+(user_rules has those of the user's rules). The graph resolves the paths that are claimed; this module looks up
+program names only.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ RUNTIME = "the container runtime"
 RULES = "the user's rules"
 TRIAL = "the trial of the slim image"
 START = "the container's start"
-ENTERED = "an exec into the container"
+EXEC_SESSION = "an exec into the container"
 
 ENOENT = 2
-# runc mounts on, or the program may expect to write in, these; a read-only root cannot get them later
+# runc mounts on these directories, or programs expect to write in them; they cannot be made later on a
+# read-only root
 # (OCI runtime-spec config-linux.md, "Default Filesystems"; hier(7), file-hierarchy(7)).
 RUNTIME_PATHS = ("/proc", "/sys", "/dev", "/tmp", "/run", "/var/tmp", "/var/run", "/etc")
 DEFAULT_SHELL = ("/bin/sh", "-c")  # of a shell-form instruction (Dockerfile reference, SHELL)
@@ -37,18 +39,18 @@ WHY = {
     Use.LIST: Why.LISTED,
     Use.ENTER: Why.ENTERED,
 }
-# Calls that act on a symlink itself when it is the last part of their path.
-_NOT_FOLLOWING = """
+# System calls that do not follow a symlink that is the last part of their path.
+_NOFOLLOW = """
 lstat lstat64 readlink readlinkat unlink unlinkat rename renameat renameat2 symlink symlinkat link linkat mkdir
 mkdirat mknod mknodat rmdir lchown lchown32 lsetxattr lgetxattr llistxattr lremovexattr
 """
-ON_LINKS = frozenset(_NOT_FOLLOWING.split())
+NOFOLLOW_CALLS = frozenset(_NOFOLLOW.split())
 _RENAMES = frozenset(("rename", "renameat", "renameat2"))
 
 
 class Depth(IntEnum):
-    """How much a claimed file brings with it: itself alone; what the dynamic linker loads for it; or also
-    the interpreters that executing it takes."""
+    """How much a claimed file brings with it: nothing; what the dynamic linker loads for it; or also the
+    interpreters that executing it takes."""
 
     ALONE = 0
     LIBRARY = 1
@@ -57,9 +59,11 @@ class Depth(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Claim:
-    """One reason to keep where `path` (absolute, links not yet followed) leads. `source` is the node of the
-    graph that claims, `of` the words of the reason. Without `present` the path was looked up in vain, or is
-    the container's own: only the way there is kept, not an end that the image may have."""
+    """One reason to keep the file that `path` (absolute, links not yet followed) leads to. `source` is the
+    graph node that makes the claim, `of` the words of the reason. If not `present`, the path was looked up in
+    vain, or is the container's own: then the directories and links on the way are kept, and not the file that
+    the image may have there. If not `follow`, a link at `path` itself is meant. `base` is the working directory
+    for interpreters with a relative path."""
 
     path: str
     why: Why
@@ -71,35 +75,36 @@ class Claim:
     base: str = "/"
 
 
-def process(path: str) -> str:
-    """The name of the node that stands for all processes running the program at `path`."""
+def process_node(path: str) -> str:
+    """The graph node that stands for all processes that run the program at `path`."""
     return f"process {path}"
 
 
-def strangers(trace: Trace, image: Image) -> Callable[[int, Origin], bool]:
-    """The test whether a process came in by an exec from outside (``docker exec``, slimtrace's ``--exec``), or
-    descends from one that did: what it did is not the container's doing. The image's own HEALTHCHECK enters in
-    the same way and is told by its command; one with unreadable arguments has the benefit of the doubt."""
+def exec_session_test(trace: Trace, image: Image) -> Callable[[int, Origin], bool]:
+    """The test whether a process belongs to an exec session from outside (``docker exec``, slimtrace's
+    ``--exec``): whether it was started by one or descends from such a process. What it did is not the
+    container's doing. The engine starts the image's own HEALTHCHECK in the same way; that one is known by its
+    command, and an exec whose arguments could not be read is taken for the HEALTHCHECK."""
     own = set(trace.own_execs)
-    health = image.healthcheck_command
-    healthy = {
+    command = image.healthcheck_command
+    healthchecks = {
         run.pid
         for run in trace.execs
-        if health and run.origin is Origin.EXEC and run.pid not in own and run.argv in (health, ())
+        if command and run.origin is Origin.EXEC and run.pid not in own and run.argv in (command, ())
     }
 
-    def stranger(pid: int, origin: Origin) -> bool:
+    def in_exec_session(pid: int, origin: Origin) -> bool:
         seen = set()
         while origin is Origin.EXEC and pid not in seen:
             if pid in own:
                 return True
-            if pid in healthy:
+            if pid in healthchecks:
                 return False
             seen.add(pid)
             pid = trace.parents.get(pid, 0)
         return origin is Origin.EXEC
 
-    return stranger
+    return in_exec_session
 
 
 def claims(capture: Capture) -> list[Claim]:
@@ -112,19 +117,19 @@ def claims(capture: Capture) -> list[Claim]:
     return sorted(found)
 
 
-def missing(capture: Capture) -> Iterator[Doubt]:
-    """What the configuration names and the image does not have."""
+def missing_programs(capture: Capture) -> Iterator[Doubt]:
+    """A doubt for each program that the configuration names and the image does not have."""
     for setting, name in _configured_programs(capture.image, guessed=False):
-        if not _program(capture, name):
+        if not _find_program(capture, name):
             text = f"the image's {setting} names {paths.printable(name)}, which is not there"
             yield Doubt("missing-program", text, name)
 
 
 def unknown_programs(capture: Capture) -> Iterator[Doubt]:
-    """What the container executed and the image does not hold, or holds as it was before the container wrote
-    it over: its interpreter and libraries were seen, what else it names was read by nobody."""
+    """A doubt for each program that the container executed and the image does not hold, or that the container
+    had overwritten before: its interpreter and libraries were seen, but what else it names is not known."""
     tree, trace = capture.tree, capture.trace
-    stranger = strangers(trace, capture.image)
+    in_exec_session = exec_session_test(trace, capture.image)
     written = {
         path
         for use in trace.uses
@@ -133,7 +138,7 @@ def unknown_programs(capture: Capture) -> Iterator[Doubt]:
     }
     for run in trace.execs:
         asked = paths.join(run.base, run.asked)
-        if stranger(run.pid, run.origin) or (asked.startswith("/proc/") and run.binary in tree):
+        if in_exec_session(run.pid, run.origin) or (asked.startswith("/proc/") and run.binary in tree):
             continue
         found = tree.resolve(asked)
         outside = run.foreign and not any(paths.below(found.path, each) for each in capture.image.volumes)
@@ -144,11 +149,11 @@ def unknown_programs(capture: Capture) -> Iterator[Doubt]:
 
 def _of_trace(capture: Capture) -> Iterator[Claim]:
     tree, trace, volumes = capture.tree, capture.trace, capture.image.volumes
-    stranger = strangers(trace, capture.image)
+    in_exec_session = exec_session_test(trace, capture.image)
     programs: dict[int, str] = {}
 
     def program(pid: int) -> str:
-        """The program that `pid` ran last, or the nearest ancestor of it."""
+        """The program that `pid`, or else its nearest ancestor with a known program, executed last."""
         seen = set()
         while pid not in programs and pid in trace.parents and pid not in seen:
             seen.add(pid)
@@ -156,19 +161,19 @@ def _of_trace(capture: Capture) -> Iterator[Claim]:
         return programs.get(pid, "")
 
     for run in trace.execs:
-        if stranger(run.pid, run.origin):
+        if in_exec_session(run.pid, run.origin):
             continue
         parent = programs.get(run.pid) or program(run.parent)
-        source = process(parent) if parent else CONFIG
-        of = parent or (START if run.origin is Origin.CONTAINER else ENTERED)
+        source = process_node(parent) if parent else CONFIG
+        of = parent or (START if run.origin is Origin.CONTAINER else EXEC_SESSION)
         path = tree.resolve(paths.join(run.base, run.asked)).path
         yield from _of_exec(run, path, source, of)
         programs[run.pid] = path
     resolved = {asked: tree.resolve(asked).path for asked in {use.program for use in trace.uses} if asked}
     for use in set(trace.uses):
-        if not stranger(use.pid, use.origin):
+        if not in_exec_session(use.pid, use.origin):
             path = resolved.get(use.program, "")
-            source, of = process(path) if path else CONFIG, path or START
+            source, of = process_node(path) if path else CONFIG, path or START
             yield from _of_use(use, source, of, volumes)
             if use.call in _RENAMES and not use.error:
                 yield from _of_rename(capture, use, source, of)
@@ -186,13 +191,13 @@ def _of_exec(run: Exec, path: str, source: str, of: str) -> Iterator[Claim]:
 def _of_use(use: FileUse, source: str, of: str, volumes: tuple[str, ...]) -> Iterator[Claim]:
     why = WHY[use.use]
     depth = Depth.PROGRAM if use.use is Use.EXEC else Depth.LIBRARY if why is Why.OPENED else Depth.ALONE
-    # What was found on a volume that VOLUME made came from the image, if the image has it.
-    own = not use.foreign or any(paths.below(use.resolved, volume) for volume in volumes)
-    present = own and use.error != ENOENT
-    # A call that failed other than by ENOENT met something there; its need ends with its being there.
+    # The engine fills the volume of a VOLUME from the image: a file on it that the image has is the image's.
+    of_image = not use.foreign or any(paths.below(use.resolved, volume) for volume in volumes)
+    present = of_image and use.error != ENOENT
+    # A call that failed with another error than ENOENT met a file there: that has to exist, no more.
     if use.error:
         why, depth = (Why.CHANGED if why is Why.CHANGED else Why.LOOKED_AT), Depth.ALONE
-    follow = use.use is not Use.LINK and use.call not in ON_LINKS
+    follow = use.use is not Use.LINK and use.call not in NOFOLLOW_CALLS
     if not use.truncated and use.asked and (use.base or use.asked.startswith("/")):
         yield Claim(paths.join(use.base, use.asked), why, source, of, depth, follow, present)
     if use.resolved.startswith("/"):
@@ -200,9 +205,9 @@ def _of_use(use: FileUse, source: str, of: str, volumes: tuple[str, ...]) -> Ite
 
 
 def _of_rename(capture: Capture, use: FileUse, source: str, of: str) -> Iterator[Claim]:
-    """What lies in a directory of the image that was renamed is used by names that the image does not have.
-    Overlay refuses to rename such a directory (Linux Documentation/filesystems/overlayfs.rst, redirect_dir);
-    other storage does not."""
+    """Claims of all that the image has below a directory that was renamed: the container used it by names that
+    the image does not have. overlayfs refuses to rename such a directory (Linux
+    Documentation/filesystems/overlayfs.rst, redirect_dir); other storage drivers do not."""
     path = capture.tree.resolve(paths.join(use.base, use.asked), follow_last=False).path
     for below in capture.tree.subtree(path)[1:]:
         yield Claim(below, Why.CHANGED, source, of, follow=False)
@@ -211,14 +216,14 @@ def _of_rename(capture: Capture, use: FileUse, source: str, of: str) -> Iterator
 def _of_config(capture: Capture) -> Iterator[Claim]:
     image = capture.image
     for setting, name in _configured_programs(image):
-        for path in _program(capture, name):
+        for path in _find_program(capture, name):
             base = image.text("WorkingDir") or "/"
             yield Claim(path, Why.CONFIGURED, CONFIG, setting, Depth.PROGRAM, base=base)
     if image.text("WorkingDir"):
         yield Claim(paths.clean(image.text("WorkingDir")), Why.CONFIGURED, CONFIG, "WORKDIR")
     for volume in image.volumes:
         yield Claim(paths.clean(volume), Why.CONFIGURED, CONFIG, "VOLUME")
-    # The runtime reads these to turn USER into numbers, groups and a HOME, also where USER is not set.
+    # The runtime reads these files to turn USER into IDs, groups and a HOME, also where USER is not set.
     for path in ("/etc/passwd", "/etc/group"):
         if capture.tree.resolve(path).entry:
             yield Claim(path, Why.CONFIGURED, CONFIG, "USER")
@@ -228,8 +233,8 @@ def _of_config(capture: Capture) -> Iterator[Claim]:
 
 
 def _configured_programs(image: Image, guessed: bool = True) -> Iterator[tuple[str, str]]:
-    """Each program that the configuration names, with the setting that does. `guessed` adds what may be one:
-    a CMD that follows an ENTRYPOINT, and the commands in the one line of a shell form."""
+    """The setting and the name of each program that the configuration names. `guessed` adds words that may be
+    a program: a CMD that follows an ENTRYPOINT, and the commands in the one line of a shell form."""
     shell = image.strings("Shell") or DEFAULT_SHELL
     for setting, key in (("ENTRYPOINT", "Entrypoint"), ("CMD", "Cmd")):
         words = image.strings(key)
@@ -245,7 +250,7 @@ def _configured_programs(image: Image, guessed: bool = True) -> Iterator[tuple[s
         yield from (("HEALTHCHECK", name) for name in shebangs.commands(test[0]) if guessed)
 
 
-def _program(capture: Capture, name: str) -> tuple[str, ...]:
+def _find_program(capture: Capture, name: str) -> tuple[str, ...]:
     search = capture.image.environment.get("PATH") or shebangs.DEFAULT_PATH
     base = capture.image.text("WorkingDir") or "/"
     found = shebangs.find_program(capture.tree, name, search, base)
@@ -253,7 +258,7 @@ def _program(capture: Capture, name: str) -> tuple[str, ...]:
 
 
 def _home(passwd: str, user: str) -> str:
-    """The home of `user`, a name or a number, in the text of passwd(5)."""
+    """The home directory of `user`, a name or a number, in the text of passwd(5); "" for none."""
     for line in passwd.splitlines():
         fields = line.split(":")
         if len(fields) >= 6 and user in (fields[0], fields[2]):

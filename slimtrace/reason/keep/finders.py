@@ -1,6 +1,7 @@
-"""Finders: what kept files say that they need beyond what was seen, one finder a language or system facility.
+"""Finders: what the content of kept files shows that they need beyond what was seen, one finder for each
+language or system facility.
 
-Everything here is static: a file is read, never run. What a finder cannot resolve is a doubt with its place.
+A finder only reads files, it never runs them. What it cannot resolve it reports as a doubt with its place.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +22,7 @@ from slimtrace.reason.keep.system.data_files import DataFiles
 from slimtrace.reason.keep.system.dlopen import Dlopen
 from slimtrace.reason.keep.system.gconv import Gconv
 from slimtrace.reason.keep.system.locale import Locale
-from slimtrace.reason.keep.system.name_service import Names
+from slimtrace.reason.keep.system.name_service import NameService
 from slimtrace.reason.keep.system.openssl import OpenSsl
 from slimtrace.reason.keep.system.pam import Pam
 from slimtrace.reason.keep.system.postgres import Postgres
@@ -30,21 +31,21 @@ from slimtrace.reason.keep.system.timezone import Timezone
 
 
 class Finder(Protocol):
-    """Asked once for each regular file that the graph keeps for its content: executed, opened, mapped,
-    imported, needed; not for one that was only looked at. `path` is resolved. It answers with the claims of
-    that file (their `source` is `path`; each names what is there), and with doubts."""
+    """`found` is called once for each regular file that the graph keeps for its content: executed, opened,
+    mapped, imported, needed; not for a file that was only looked at. `path` is resolved. The result is the
+    claims that this file makes (their `source` is `path`; the image has what each names), and doubts."""
 
     def found(self, path: str) -> Iterable[Claim | Doubt]: ...
 
 
-Maker = Callable[[Capture], Finder]
+FinderFactory = Callable[[Capture], Finder]
 
-# In the order in which they are asked.
-MAKERS: Mapping[str, Maker] = {
+# In the order in which the finders are called.
+FINDER_FACTORIES: Mapping[str, FinderFactory] = {
     "java": Java,
     "dlopen": Dlopen,
     "data files": DataFiles,
-    "names": Names,
+    "names": NameService,
     "gconv": Gconv,
     "locale": Locale,
     "timezone": Timezone,
@@ -64,4 +65,4 @@ MAKERS: Mapping[str, Maker] = {
 
 def finders(capture: Capture) -> tuple[Finder, ...]:
     """A finder of every kind for one capture."""
-    return tuple(make(capture) for make in MAKERS.values())
+    return tuple(make(capture) for make in FINDER_FACTORIES.values())

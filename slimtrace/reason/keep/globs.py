@@ -3,10 +3,10 @@
 ``**`` crosses directories (``/**/`` also matches ``/``), ``*`` and ``?`` stay within one name, ``[…]`` is a
 set, ``[!…]`` its opposite. What matches a directory matches all below it.
 
-A path may have been made to make matching slow. Hence every wildcard ends at the first place where what follows
-it fits, and the expression never comes back to it (an atomic group): a later place could not help, since the
-next wildcard of the same kind reaches whatever lies between. A ``**`` may have to start again at a later
-directory than a ``*`` can reach, so it holds everything as far as the next ``**``.
+A hostile image may have a path that is made to slow matching down. Hence every wildcard ends at the first
+place where what follows it fits, and the expression never backtracks into it (an atomic group): a later place
+could not help, since the next wildcard of the same kind reaches whatever lies between. A ``**`` may have to
+start again at a later directory than a ``*`` can reach, so its atomic group goes as far as the next ``**``.
 """
 
 import re
@@ -26,7 +26,8 @@ def matcher(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
 
 def glob(pattern: str) -> str:
     """`pattern` as a regular expression, for re.match with re.DOTALL."""
-    segments: list[tuple[str, list[str]]] = [("", [""])]  # how each begins, and its pieces between the "*"
+    # The expression that each segment begins with, and the pieces between its "*".
+    segments: list[tuple[str, list[str]]] = [("", [""])]
     for token, text in _tokens(pattern):
         if token == "**":
             segments.append((".*?", [""]))
@@ -47,7 +48,7 @@ def _pieces(pieces: list[str]) -> str:
 
 
 def _tokens(pattern: str) -> Iterator[tuple[str, str]]:
-    """Each wildcard, and for all else the expression that matches one character."""
+    """Each token of the glob, with the expression for what it matches where that is one character."""
     for token in _TOKEN.finditer(pattern):
         if token[0] == "?":
             yield "?", "[^/]"
@@ -62,7 +63,7 @@ def _set(token: re.Match[str]) -> str:
     expression = f"(?!/)[{'^' if token[1] else ''}{body}]"
     try:
         re.compile(expression)
-    except re.error:  # empty, or a range from high to low: it stands for itself
+    except re.error:  # empty, or a range from high to low: the glob's text stands for itself
         return re.escape(token[0])
     return expression
 

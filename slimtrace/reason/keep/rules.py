@@ -1,8 +1,9 @@
-"""What the user asks for beside what was seen. Read elsewhere (rulesfile, the command line); wishes turns what
-is included into claims, select drops what is excluded, permissions changes owners and modes.
+"""The user's rules: what is kept or dropped whatever the trace saw. rules_file and the command line read them;
+user_rules turns what they include into claims, select drops what they exclude, path_permissions changes owners
+and modes.
 
-Precedence: preserve wins over exclude, exclude over include, include over the policy (Keep), that over what the
-trace left out. The user's page is docs/rules.md.
+Precedence: preserve wins over exclude, exclude over include, include over the policy (Keep), the policy over
+what the trace left out. docs/rules.md describes the rules for users.
 """
 
 from collections.abc import Iterable
@@ -32,12 +33,12 @@ class PackageDb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The user's wishes.
+    """The rules of one build.
 
     `include_paths` are kept with all that lies below them. `include_bins` are programs or shared libraries by
     their path, `include_exes` programs by the name under which the image's PATH finds them; both are kept with
     all they need (a bare name among `include_bins` is looked up as well). `include_shell` is short for the
-    image's shell, `include_workdir` for the image's WORKDIR with all below.
+    image's shell, `include_workdir` for the image's WORKDIR with all that lies below.
     `exclude_patterns` are globs over whole paths; one that names a directory drops all below it too.
     `preserve_paths` are kept as by `include_paths`, whatever is excluded. `path_perms` change what stays.
     """
@@ -55,7 +56,7 @@ class Rules:
 
 
 class Exclusion:
-    """What rules drop of a tree."""
+    """Which paths of a tree the rules drop."""
 
     def __init__(self, tree: FileTree, rules: Rules) -> None:
         self._rules = rules
@@ -63,14 +64,14 @@ class Exclusion:
         self._preserved = preserved(tree, rules.preserve_paths) if self._excluded else frozenset()
 
     def drops(self, path: str) -> bool:
-        """Whether `path` goes, whatever speaks for it. A directory above what stays is kept all the same, so
-        that the result is a tree; that is not looked at here."""
+        """Whether the rules drop `path`, whatever the reasons for it. A directory above a kept path is kept all
+        the same, so that the result is a tree; this method does not consider that."""
         if self._excluded is None or path == "/" or path in self._preserved:
             return False
         return self._excluded.match(path) is not None
 
     def dropped_by(self, path: str) -> str:
-        """The first pattern that drops `path`; "" where none does."""
+        """The first exclude pattern that drops `path`; "" where none does."""
         if not self.drops(path):
             return ""
         patterns = self._rules.exclude_patterns
@@ -78,7 +79,7 @@ class Exclusion:
 
 
 def preserved(tree: FileTree, wanted: Iterable[str]) -> frozenset[str]:
-    """Where the paths lead, all below, and the links on the way."""
+    """The paths that those `wanted` resolve to, all below them, and the links on the way."""
     found: set[str] = set()
     for path in wanted:
         end = tree.resolve(path)
@@ -89,7 +90,7 @@ def preserved(tree: FileTree, wanted: Iterable[str]) -> frozenset[str]:
 
 
 def subtree(tree: FileTree, top: str) -> list[str]:
-    """`top` and every path below it; nothing is followed."""
+    """`top` and every path below it; links are not followed."""
     found = [top]
     for path in found:
         found.extend(tree.children(path))

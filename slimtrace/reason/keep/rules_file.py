@@ -10,19 +10,19 @@ from slimtrace.facts.paths import printable
 from slimtrace.reason.keep import path_permissions
 from slimtrace.reason.keep.rules import Keep, PackageDb, Rules
 
-Word = TypeVar("Word", Keep, PackageDb)
+Choice = TypeVar("Choice", Keep, PackageDb)
 
-_HEAD = "# The rules of one build. `slimtrace build --config rules.toml` follows them again.\n"
+_HEADER = "# The rules of one build. `slimtrace build --config rules.toml` follows them again.\n"
 
 
 def rules_from_text(text: str, name: str = "rules.toml") -> Rules:
-    """The rules in `text`, which may have other tables beside [rules]; lists of paths in files of their own
-    (include-path-file) are not looked at. Raises SlimtraceError for what it does not understand."""
-    return rules(settings.read(text, name))
+    """The rules in `text`, which may have other tables beside [rules]; files with lists of paths
+    (include-path-file) are not read. Raises SlimtraceError for what it does not understand."""
+    return rules_from_values(settings.read(text, name))
 
 
 def to_text(rules: Rules) -> str:
-    """`rules` as a file; rules_from_text is its inverse."""
+    """The text of a file with `rules`; rules_from_text is the inverse."""
     values: dict[str, object] = {
         "keep": str(rules.keep),
         "include-path": rules.include_paths,
@@ -35,23 +35,23 @@ def to_text(rules: Rules) -> str:
         "path-perms": tuple(map(str, rules.path_perms)),
         "package-db": str(rules.package_db),
     }
-    return _HEAD + settings.write("rules", {key: value for key, value in values.items() if value})
+    return _HEADER + settings.write("rules", {key: value for key, value in values.items() if value})
 
 
-def rules(values: Mapping[str, Any]) -> Rules:
-    """Rules from values by key, of the types that settings tells, as the command line has them too; None is for
-    what was not said. Raises SlimtraceError (USAGE) for a value that means nothing."""
+def rules_from_values(values: Mapping[str, Any]) -> Rules:
+    """Rules from values by key, of the types that slimtrace.settings gives; the command line has the same keys,
+    with None for an option that was not given. Raises SlimtraceError (USAGE) for an invalid value."""
 
-    def many(key: str) -> tuple[str, ...]:
+    def strings(key: str) -> tuple[str, ...]:
         return tuple(values.get(key) or ())
 
     for key in ("include-path", "preserve-path"):
-        for path in many(key):
+        for path in strings(key):
             require_absolute(path, f"--{key}")
-    wanted = tuple(map(path_permissions.parse, many("path-perms")))
-    for each in wanted:
+    permissions = tuple(map(path_permissions.parse, strings("path-perms")))
+    for each in permissions:
         require_absolute(each.path, "--path-perms")
-    for name in many("include-exe"):
+    for name in strings("include-exe"):
         if "/" in name or not name:
             raise SlimtraceError(
                 f"cannot look up the program {printable(name)!r}: that is no name",
@@ -60,14 +60,14 @@ def rules(values: Mapping[str, Any]) -> Rules:
             )
     return Rules(
         keep=_one_of(Keep, values.get("keep") or Keep.CLOSURE, "--keep"),
-        include_paths=many("include-path"),
-        include_bins=many("include-bin"),
-        include_exes=many("include-exe"),
+        include_paths=strings("include-path"),
+        include_bins=strings("include-bin"),
+        include_exes=strings("include-exe"),
         include_shell=bool(values.get("include-shell")),
         include_workdir=bool(values.get("include-workdir")),
-        exclude_patterns=many("exclude-pattern"),
-        preserve_paths=many("preserve-path"),
-        path_perms=wanted,
+        exclude_patterns=strings("exclude-pattern"),
+        preserve_paths=strings("preserve-path"),
+        path_perms=permissions,
         package_db=_one_of(PackageDb, values.get("package-db") or PackageDb.TRIMMED, "--package-db"),
     )
 
@@ -80,7 +80,7 @@ def require_absolute(path: str, where: str) -> None:
         )
 
 
-def _one_of(kind: type[Word], word: str, option: str) -> Word:
+def _one_of(kind: type[Choice], word: str, option: str) -> Choice:
     try:
         return kind(word)
     except ValueError:
@@ -89,4 +89,4 @@ def _one_of(kind: type[Word], word: str, option: str) -> Word:
         ) from None
 
 
-__all__ = ["require_absolute", "rules", "rules_from_text", "to_text"]
+__all__ = ["require_absolute", "rules_from_text", "rules_from_values", "to_text"]

@@ -1,4 +1,4 @@
-"""Scripts: what else must be there for a file to be executable.
+"""Scripts: which interpreters the image must have for a file to be executable.
 
 Sources: Linux fs/binfmt_script.c (load_script) and fs/exec.c (exec_binprm), execve(2), exec(3), env(1).
 """
@@ -15,7 +15,7 @@ from slimtrace.facts.tree import FileTree, Kind
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # the engine's, without ENV PATH
 MAX_DEPTH = 5  # exec_binprm gives up with ELOOP when the fifth interpreter is a script again
-SHELL = "/bin/sh"  # what execvp(3) runs a file with that the kernel answers ENOEXEC for (_PATH_BSHELL)
+SHELL = "/bin/sh"  # execvp(3) runs a file with it if execve(2) fails with ENOEXEC (_PATH_BSHELL)
 _BLANK = b" \t"
 
 
@@ -28,17 +28,17 @@ class Shebang:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One interpreter that executing the script at path `by` needs: as `asked` for there, and the `path`
-    that this means, not yet resolved; "" where PATH does not lead to it."""
+class InterpreterStep:
+    """One interpreter that executing the script at path `by` needs: its name as the script spells it (`asked`),
+    and the `path` that this means, with links not yet resolved; "" where PATH does not lead to it."""
 
     asked: str
     by: str
     path: str
 
 
-def shebang(head: bytes) -> Shebang | None:
-    """The ``#!`` line at the beginning of `head`, by the kernel's own rules; None where it would answer
+def parse(head: bytes) -> Shebang | None:
+    """The ``#!`` line at the beginning of `head`, by the kernel's own rules; None where execve(2) fails with
     ENOEXEC: no ``#!``, nothing after it, or an interpreter's name that does not end within 256 bytes."""
     if not head.startswith(b"#!"):
         return None
@@ -59,8 +59,8 @@ def shebang(head: bytes) -> Shebang | None:
 
 
 def env_program(argument: str) -> str | None:
-    """The program that ``#!/usr/bin/env argument`` runs: options and assignments are passed over, ``-S``
-    splits the rest. None where there is none, or it comes from a variable."""
+    """The program that ``#!/usr/bin/env argument`` runs: options and assignments are skipped, ``-S`` splits the
+    rest into words. None where there is none, or it comes from a variable."""
     words = [argument] if argument else []
     if argument.startswith(("-S", "--split-string", "-vS")):
         split = argument.partition("S")[2] if not argument.startswith("--") else argument[14:].lstrip("=")
@@ -81,9 +81,10 @@ def env_program(argument: str) -> str | None:
     return None
 
 
-def language(head: bytes) -> str:
-    """The name of the interpreter in a script's ``#!`` line, the one that ``env`` runs; "" for no script."""
-    line = shebang(head)
+def interpreter_name(head: bytes) -> str:
+    """The name of the interpreter in a script's ``#!`` line, for ``env`` that of the program it runs; "" for a
+    file that is no script."""
+    line = parse(head)
     if line is None:
         return ""
     name = paths.name(line.interpreter)
@@ -106,30 +107,31 @@ def find_program(tree: FileTree, name: str, search: str = DEFAULT_PATH, base: st
 
 def interpreters(
     tree: FileTree, contents: Contents, path: str, search: str = DEFAULT_PATH, base: str = "/"
-) -> Iterator[Step]:
-    """Every interpreter between the executable file at (resolved) `path` and the ELF file that runs in the
-    end, and what ``env`` among them starts; whether or not the image has them. Nothing for an ELF file.
+) -> Iterator[InterpreterStep]:
+    """Every interpreter from the executable file at (resolved) `path` to the ELF file that the kernel runs in
+    the end, and the program that an ``env`` among them runs; whether or not the image has them. None for an ELF
+    file.
     `base` is the working directory, for interpreters given by a relative path."""
     for _ in range(MAX_DEPTH):
         head = contents.head(path)
         if head is None or head.startswith(MAGIC):
             return
-        line = shebang(head)
+        line = parse(head)
         if line is None:
             if not head.startswith(b"#!") and b"\0" not in head.partition(b"\n")[0]:
-                yield Step(SHELL, path, SHELL)
+                yield InterpreterStep(SHELL, path, SHELL)
             return
         wanted = paths.join(base, line.interpreter)
-        yield Step(line.interpreter, path, wanted)
+        yield InterpreterStep(line.interpreter, path, wanted)
         if paths.name(line.interpreter) == "env" and (name := env_program(line.argument)):
             wanted = find_program(tree, name, search, base) or ""
-            yield Step(name, path, wanted)
+            yield InterpreterStep(name, path, wanted)
         if not wanted:
             return
         path = tree.resolve(wanted).path
 
 
 def commands(text: str) -> tuple[str, ...]:
-    """The programs that the shell text `text` runs, in order: for the one line of a shell form ENTRYPOINT, CMD
-    or HEALTHCHECK. What the shell does itself is passed over."""
+    """The programs that the shell script `text` runs, in order: for the one line of a shell form ENTRYPOINT,
+    CMD or HEALTHCHECK. The shell's builtins are not among them."""
     return tuple(source.programs(text))

@@ -1,7 +1,7 @@
-"""What the user's rules include, and what a trial has missed, as claims; and what of the rules the image does
-not have.
+"""Claims of what the user's rules include, and of what a trial of the slim image missed; doubts about what the
+rules name and the image does not have.
 
-A wish is about the image: what was mounted over a path while it was traced does not hide it (see graph).
+A rule is about the image: a mount that hid a path while it was traced does not hide it here (see graph).
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from slimtrace.reason.keep.rules import Exclusion, Rules
 
 
 def claims(capture: Capture, rules: Rules) -> Iterator[Claim]:
-    """Every claim of the rules. What an exclude pattern drops is not claimed: it brings nothing with it."""
+    """Every claim of the rules. A path that an exclude pattern drops is not claimed, nor what it needs."""
     exclusion = Exclusion(capture.tree, rules)
     for of, path in (*_programs(capture, rules), *_objects(capture, rules)):
         if path:
@@ -35,7 +35,7 @@ def claims(capture: Capture, rules: Rules) -> Iterator[Claim]:
 
 
 def repaired(capture: Capture, missed: Iterable[str]) -> Iterator[Claim]:
-    """A claim for each path of the image that a trial of the slim image has looked for in vain."""
+    """A claim for each path of the image that a trial of the slim image looked up in vain."""
     for path in missed:
         entry = capture.tree.resolve(path).entry
         if entry is not None:
@@ -44,7 +44,7 @@ def repaired(capture: Capture, missed: Iterable[str]) -> Iterator[Claim]:
 
 
 def missing(capture: Capture, rules: Rules) -> Iterator[Doubt]:
-    """What the rules name and the image does not have."""
+    """A doubt for each path or program that the rules name and the image does not have."""
     for name, path in (*_programs(capture, rules), *_objects(capture, rules)):
         if not path:
             text = f"a rule names {paths.printable(name)}, which is not there"
@@ -57,7 +57,7 @@ def missing(capture: Capture, rules: Rules) -> Iterator[Doubt]:
 
 
 def _programs(capture: Capture, rules: Rules) -> Iterator[tuple[str, str]]:
-    """Each program that is asked for by name, and where it is; "" where it is not."""
+    """Each program that a rule includes by name, and its path; "" where the image does not have it."""
     image = capture.image
     search = image.environment.get("PATH") or shebangs.DEFAULT_PATH
     names = [*rules.include_exes, *(name for name in rules.include_bins if "/" not in name)]
@@ -68,7 +68,7 @@ def _programs(capture: Capture, rules: Rules) -> Iterator[tuple[str, str]]:
 
 
 def _objects(capture: Capture, rules: Rules) -> Iterator[tuple[str, str]]:
-    """Each program or library that is asked for by path, and that path; "" where no file is there."""
+    """Each program or library that a rule includes by path, and that path; "" where no file is there."""
     for name in rules.include_bins:
         if "/" in name:
             path = paths.join(capture.image.text("WorkingDir") or "/", name)
@@ -77,14 +77,14 @@ def _objects(capture: Capture, rules: Rules) -> Iterator[tuple[str, str]]:
 
 
 def _trees(capture: Capture, rules: Rules) -> Iterator[tuple[str, str]]:
-    """Each path that is asked for with all below it."""
+    """Each path that a rule includes with all below it: the name for a reason, and the path."""
     yield from ((path, path) for path in (*rules.include_paths, *rules.preserve_paths))
     if rules.include_workdir and (path := _workdir(capture)):
         yield "WORKDIR", path
 
 
 def _workdir(capture: Capture) -> str:
-    """WORKDIR as it is set; "" for none, or for the root, which all images have without setting it."""
+    """WORKDIR as the image sets it; "" for none, and for the root, which is the default."""
     path = paths.clean(capture.image.text("WorkingDir"))
     return "" if capture.tree.resolve(path).path == "/" else path
 

@@ -1,20 +1,20 @@
-"""Text without what is another at each run: times, ids, addresses, ports, process numbers, tokens.
+"""Text without what differs in each run: times, ids, addresses, ports, process numbers, tokens.
 
-What is left of two texts can be compared. It errs towards leaving out: a number of eight digits is taken for an
-id. Normalising what is normal already changes nothing, and it takes time in proportion to the text.
+Two normalised texts can be compared. Normalising errs towards leaving out: a number of eight digits is taken
+for an id. Normalising a normalised text changes nothing, and takes time in proportion to the text.
 """
 
 import re
 from collections.abc import Iterable
 
-from slimtrace.facts.runs import EPHEMERAL
+from slimtrace.facts.runs import FIRST_EPHEMERAL_PORT
 
 _DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
 _CLOCK = r"\d{1,2}:\d\d:\d\d(?:[.,]\d{1,9})?(?:\ ?[AaPp]\.?[Mm]\.?)?"
 _ZONE = r"(?:\ ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?"
-# Tried in this order at each place; none begins or ends within a word.
-_KINDS = rf"""
+# The alternatives are tried in this order at each place; none begins or ends within a word.
+_PATTERN = rf"""
 (?<!\w)(?:
   (?P<time>
       \d{{4}}(?P<dash>[-/.])\d\d(?P=dash)\d\d
@@ -44,25 +44,25 @@ _KINDS = rf"""
 | (?P<host> [\w.\]>]: ) (?P<port> \d{{4,5}} ) \b
 | (?i:(?P<spoken> \bport\ ?[=:\#]?\ ? ) (?P<ephemeral> \d{{5}} ) \b )
 """
-_VARYING = re.compile(_KINDS, re.VERBOSE)
-_SWITCHES = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[a-zA-Z])")
-_ROUNDS = 4  # what is left out may leave a neighbour that stands alone now
+_VARYING = re.compile(_PATTERN, re.VERBOSE)
+_KIND_CHANGES = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[a-zA-Z])")
+_ROUNDS = 4  # a replacement may leave a neighbour that stands alone, and is replaced in the next round
 _PRIVILEGED = 1024
 
 
 def normalise(text: str, names: Iterable[str] = ()) -> str:
-    """`text` with what varies replaced by its kind in angle brackets; `names` are words that stand for one
-    container alone."""
-    text = _named(text, names)
+    """`text` with what varies replaced by its kind in angle brackets; `names` are words that are one
+    container's alone (its host name, its address)."""
+    text = _without_names(text, names)
     for _ in range(_ROUNDS):
         before = text
-        text = _VARYING.sub(_kind, before)
+        text = _VARYING.sub(_placeholder, before)
         if text == before:
             break
     return text
 
 
-def _named(text: str, names: Iterable[str]) -> str:
+def _without_names(text: str, names: Iterable[str]) -> str:
     words = sorted(filter(None, set(names)), key=lambda name: (-len(name), name))
     if not words:
         return text
@@ -70,7 +70,7 @@ def _named(text: str, names: Iterable[str]) -> str:
     return re.sub(rf"(?<!\w)(?:{either})(?!\w|\.\d)", "<name>", text)
 
 
-def _kind(found: re.Match[str]) -> str:
+def _placeholder(found: re.Match[str]) -> str:
     kind, whole = found.lastgroup, found[0]
     match kind:
         case "token":
@@ -86,7 +86,7 @@ def _kind(found: re.Match[str]) -> str:
         case "port":
             return f"{found['host']}<port>" if int(found["port"]) > _PRIVILEGED else whole
         case "ephemeral":
-            return f"{found['spoken']}<port>" if int(found["ephemeral"]) >= EPHEMERAL else whole
+            return f"{found['spoken']}<port>" if int(found["ephemeral"]) >= FIRST_EPHEMERAL_PORT else whole
         case "dash":
             return "<time>"
         case _:
@@ -95,8 +95,9 @@ def _kind(found: re.Match[str]) -> str:
 
 def _is_random(word: str) -> bool:
     """Whether letters and digits alternate as they do in no name or path: of 16 random characters of base64
-    some eight follow one of another kind. A small letter after a capital is no sign: names are written so."""
-    return len(_SWITCHES.findall(word)) >= len(word) / 5
+    some eight follow one of another kind. A small letter after a capital does not count: names are written
+    so."""
+    return len(_KIND_CHANGES.findall(word)) >= len(word) / 5
 
 
 __all__ = ["normalise"]

@@ -1,6 +1,6 @@
-"""How far one text is from another, word by word, in bounded time.
+"""The distance of one text from another, word by word, in bounded time.
 
-Where the fat image's own two answers differ, nothing is expected: what lies there does not count.
+Where the fat image's own two answers differ, any text will do: differences at that place do not count.
 """
 
 import re
@@ -11,55 +11,55 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 _WORDS = re.compile(r"<[a-z]{2,8}>|\w+|[^\w\s]")
-ALIGNED = 1 << 16  # of two blocks, words times words, that are compared each with each
-DEEPEST = 8  # blocks within blocks
-NEAR = 2  # words between two places that vary: they are taken for one
-SHOWN = 12  # words of a difference that are shown
+MAX_ALIGNED = 1 << 16  # words times words of two blocks that are compared each with each
+MAX_DEPTH = 8  # of blocks within blocks
+JOIN_DISTANCE = 2  # words at most between two varying places that count as one
+MAX_SHOWN = 12  # words of a difference that are shown
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Unlike:
-    """How much differs: its `share` of all the words, and the first place with what was expected there, and
-    what came instead."""
+class TextDifference:
+    """The difference of two texts: its `share` of all the words, and of the first place that differs the
+    `expected` text and the `actual` one."""
 
     share: float
     expected: str
-    came: str
+    actual: str
 
 
-def unlike(text: str, other: str, again: str = "") -> Unlike | None:
-    """How `other` differs from `text`, of which `again` is another form that is as good; None where it does
-    not. All three are normalised already."""
+def text_difference(text: str, other: str, again: str = "") -> TextDifference | None:
+    """The difference of `other` from `text`, of which `again` is another valid form; None where there is none.
+    All three are normalised already."""
     if other == text or (again and other == again):
         return None
     words, others = _WORDS.findall(text), _WORDS.findall(other)
     if Counter(words) == Counter(others):  # a hash table's order is another in each process
         return None
-    varying = _joined([mine for mine, _ in _changes(words, _WORDS.findall(again))]) if again else []
+    varying = _joined([left for left, _ in _changes(words, _WORDS.findall(again))]) if again else []
     found = [
-        (mine, theirs)
-        for mine, theirs in _changes(words, others)
-        if not any(begin <= mine[0] and mine[1] <= end for begin, end in varying)
+        (left, right)
+        for left, right in _changes(words, others)
+        if not any(begin <= left[0] and left[1] <= end for begin, end in varying)
     ]
     if not found:
         return None
-    count = sum(max(mine[1] - mine[0], theirs[1] - theirs[0]) for mine, theirs in found)
+    count = sum(max(left[1] - left[0], right[1] - right[0]) for left, right in found)
     fixed = len(words) - sum(end - begin for begin, end in varying)
-    (mine, theirs), *_ = found
-    expected, came = (
-        " ".join(part[begin : min(end, begin + SHOWN)])
-        for part, (begin, end) in ((words, mine), (others, theirs))
+    (left, right), *_ = found
+    expected, actual = (
+        " ".join(part[begin : min(end, begin + MAX_SHOWN)])
+        for part, (begin, end) in ((words, left), (others, right))
     )
-    return Unlike(count / max(fixed, count, 1), expected, came)
+    return TextDifference(count / max(fixed, count, 1), expected, actual)
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:
-    """Spans that are near to each other as one."""
+    """The spans, with those that are near to each other joined."""
     found: list[Span] = []
     for begin, end in spans:
-        if found and begin - found[-1][1] <= NEAR:
+        if found and begin - found[-1][1] <= JOIN_DISTANCE:
             found[-1] = (found[-1][0], end)
         else:
             found.append((begin, end))
@@ -67,32 +67,32 @@ def _joined(spans: Sequence[Span]) -> list[Span]:
 
 
 def _changes(words: Sequence[str], others: Sequence[str]) -> list[tuple[Span, Span]]:
-    """The places where they differ, in both, in their order."""
+    """The spans of both, in order, that differ."""
     found = []
     blocks = [((0, len(words)), (0, len(others)), 0)]
     while blocks:
-        whole, its, depth = blocks.pop()
-        mine, theirs = _trimmed(words, others, whole, its)
-        if mine[0] == mine[1] and theirs[0] == theirs[1]:
+        span, other_span, depth = blocks.pop()
+        left, right = _trimmed(words, others, span, other_span)
+        if left[0] == left[1] and right[0] == right[1]:
             continue
-        if mine[0] == mine[1] or theirs[0] == theirs[1]:
-            found.append((mine, theirs))
-        elif (mine[1] - mine[0]) * (theirs[1] - theirs[0]) <= ALIGNED:
-            found += _aligned(words, others, mine, theirs)
-        elif depth < DEEPEST and (anchors := _anchors(words, others, mine, theirs)):
-            begin, start = mine[0], theirs[0]
+        if left[0] == left[1] or right[0] == right[1]:
+            found.append((left, right))
+        elif (left[1] - left[0]) * (right[1] - right[0]) <= MAX_ALIGNED:
+            found += _aligned(words, others, left, right)
+        elif depth < MAX_DEPTH and (anchors := _anchors(words, others, left, right)):
+            begin, start = left[0], right[0]
             for at, place in anchors:
                 blocks.append(((begin, at), (start, place), depth + 1))
                 begin, start = at, place
-            blocks.append(((begin, mine[1]), (start, theirs[1]), depth + 1))
+            blocks.append(((begin, left[1]), (start, right[1]), depth + 1))
         else:
-            found.append((mine, theirs))
+            found.append((left, right))
     return sorted(found)
 
 
-def _trimmed(words: Sequence[str], others: Sequence[str], mine: Span, theirs: Span) -> tuple[Span, Span]:
-    """The two blocks without what they have in common at their begin and end."""
-    (begin, end), (start, stop) = mine, theirs
+def _trimmed(words: Sequence[str], others: Sequence[str], left: Span, right: Span) -> tuple[Span, Span]:
+    """The two blocks without the words that they have in common at their begin and end."""
+    (begin, end), (start, stop) = left, right
     while begin < end and start < stop and words[begin] == others[start]:
         begin, start = begin + 1, start + 1
     while begin < end and start < stop and words[end - 1] == others[stop - 1]:
@@ -101,21 +101,21 @@ def _trimmed(words: Sequence[str], others: Sequence[str], mine: Span, theirs: Sp
 
 
 def _aligned(
-    words: Sequence[str], others: Sequence[str], mine: Span, theirs: Span
+    words: Sequence[str], others: Sequence[str], left: Span, right: Span
 ) -> Iterator[tuple[Span, Span]]:
-    (a, b), (c, d) = mine, theirs
+    (a, b), (c, d) = left, right
     for tag, begin, end, start, stop in SequenceMatcher(None, words[a:b], others[c:d], False).get_opcodes():
         if tag != "equal":
             yield (a + begin, a + end), (c + start, c + stop)
 
 
-def _anchors(words: Sequence[str], others: Sequence[str], mine: Span, theirs: Span) -> list[tuple[int, int]]:
-    """Where both have the same three words, each once (as in Bram Cohen's patience diff): the longest row of
-    such places that come in the same order in both."""
-    once, here = (_once(text, span) for text, span in ((words, mine), (others, theirs)))
-    pairs = [(at, here[three]) for three, at in once.items() if three in here]
-    tops: list[int] = []  # of the rows of each length the one that ends first
-    ends: list[int] = []  # index of its last pair
+def _anchors(words: Sequence[str], others: Sequence[str], left: Span, right: Span) -> list[tuple[int, int]]:
+    """The places where both blocks have the same three words, which are unique in each (as in Bram Cohen's
+    patience diff): the longest sequence of such places that has the same order in both."""
+    triples, other_triples = (_unique_triples(text, span) for text, span in ((words, left), (others, right)))
+    pairs = [(at, other_triples[triple]) for triple, at in triples.items() if triple in other_triples]
+    tops: list[int] = []  # by length of a sequence, the smallest place at which one ends
+    ends: list[int] = []  # by length, the index of the last pair of that sequence
     before: list[int] = []
     for index, (_, place) in enumerate(pairs):
         length = bisect_left(tops, place)
@@ -130,13 +130,13 @@ def _anchors(words: Sequence[str], others: Sequence[str], mine: Span, theirs: Sp
     return found[::-1]
 
 
-def _once(words: Sequence[str], span: Span) -> dict[tuple[str, ...], int]:
-    """The rows of three words that come once in a block, and where, by place."""
+def _unique_triples(words: Sequence[str], span: Span) -> dict[tuple[str, ...], int]:
+    """The triples of words that occur once in a block, each with its place, in order."""
     places: dict[tuple[str, ...], int] = {}
     for at in range(span[0], span[1] - 2):
-        three = tuple(words[at : at + 3])
-        places[three] = -1 if three in places else at
-    return {three: at for three, at in places.items() if at >= 0}
+        triple = tuple(words[at : at + 3])
+        places[triple] = -1 if triple in places else at
+    return {triple: at for triple, at in places.items() if at >= 0}
 
 
-__all__ = ["Unlike", "unlike"]
+__all__ = ["TextDifference", "text_difference"]

@@ -26,7 +26,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_program_tells_its_interpreter_and_libraries() -> None:
+def test_a_program_names_its_interpreter_and_libraries() -> None:
     with SAMPLE.open("rb") as file:
         found = parse(file)
     assert found is not None
@@ -35,7 +35,7 @@ def test_a_program_tells_its_interpreter_and_libraries() -> None:
 
 
 @pytest.mark.requires("cc")
-def test_a_library_tells_its_name_and_search_path(built: Path) -> None:
+def test_a_library_names_its_soname_and_search_path(built: Path) -> None:
     with built.open("rb") as file:
         found = parse(file)
     assert found is not None

@@ -79,7 +79,9 @@ def elf_with(*strings: bytes, before: int = 0) -> bytes:
 
 @pytest.mark.requires("cc")
 @pytest.mark.parametrize("flags", [(), ("-s",), ("-shared", "-fPIC")], ids=["plain", "stripped", "library"])
-def test_a_program_names_what_it_loads_late(compiled: Callable[..., bytes], flags: tuple[str, ...]) -> None:
+def test_a_program_names_what_it_loads_when_it_runs(
+    compiled: Callable[..., bytes], flags: tuple[str, ...]
+) -> None:
     found = read(compiled(*flags))
     expected = {"getaddrinfo", "iconv_open", "localtime", "pthread_cancel", "setlocale"}
     assert set(found["import"]) == expected
@@ -130,7 +132,7 @@ def test_strings_are_found_wherever_they_lie(text: bytes, kind: str, name: str, 
         b"ISO-8859-1", b"legacy",
     ],
 )  # fmt: skip
-def test_what_only_looks_alike_is_none(text: bytes) -> None:
+def test_similar_strings_are_no_mentions(text: bytes) -> None:
     # The last four count only in a file that imports a function which takes such a name.
     assert read(elf_with(b"x", text)) == {}
 
@@ -140,8 +142,8 @@ def test_other_files_name_nothing(data: bytes) -> None:
     assert mentions(io.BytesIO(data)) == ()
 
 
-class Zeros(io.RawIOBase):
-    """A large file that is nowhere in memory: `begin`, and then the same piece over and over."""
+class RepeatedPiece(io.RawIOBase):
+    """A large file that is not in memory: `begin`, and then the same piece over and over."""
 
     def __init__(self, begin: bytes, piece: bytes, size: int) -> None:
         self.begin, self.piece, self.size, self.at = begin, piece, size, 0
@@ -176,7 +178,7 @@ def test_a_large_file_takes_time_by_its_size_and_little_memory(
 ) -> None:
     monkeypatch.setattr(elf, "imports", lambda _: binary.FUNCTIONS)  # so that every kind is looked for
     size = 32 << 20
-    file = Zeros(elf.MAGIC, piece * 1000, size)
+    file = RepeatedPiece(elf.MAGIC, piece * 1000, size)
     began = time.monotonic()
     mentions(io.BufferedReader(file))
     assert time.monotonic() - began < 10

@@ -71,7 +71,7 @@ def named(text: str) -> list[str]:
         ("app.set('views', 'tpl')", ["cwd tpl"]),
         ("app.set('view engine', 'pug')", ["require pug", "cwd views"]),
         ("[1].join(','); Promise.resolve('x'); new Map().set('a', 'b')", []),
-        # what is no code
+        # text that is not code
         ("// require('a')\nrequire('b')", ["require b"]),
         ("/* require('a') */ require('b')", ["require b"]),
         ("#!/usr/bin/env node require('a')\nrequire('b')", ["require b"]),
@@ -90,11 +90,11 @@ def named(text: str) -> list[str]:
         ("`${a}` / 2; require('b') // `", ["require b"]),
     ],
 )
-def test_what_is_named(text: str, expected: list[str]) -> None:
+def test_mentions(text: str, expected: list[str]) -> None:
     assert named(text) == expected
 
 
-def test_lines_are_told() -> None:
+def test_mentions_have_lines() -> None:
     found = mentions(io.BytesIO(b"\n'a'\n/*\n*/ require(\n'b')\r\nimport 'c'"))
     assert [(mention.name, mention.line) for mention in found] == [("b", 4), ("c", 6)]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from slimtrace.facts.sources import perl
 
 
-def told(text: str) -> set[str]:
+def mentioned(text: str) -> set[str]:
     """The mentions but for lines: "kind name", with "later" for lazy and "?" for computed ones."""
     found = perl.mentions(io.BytesIO(text.encode("utf-8", "surrogatepass")))
     return {
@@ -53,7 +53,7 @@ def told(text: str) -> set[str]:
     ],
 )  # fmt: skip
 def test_mentions(text: str, expected: set[str]) -> None:
-    assert told(text) == expected
+    assert mentioned(text) == expected
 
 
 HOSTILE = [
@@ -77,14 +77,14 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_source_ends_soon(text: str) -> None:
     begun = time.monotonic()
-    told(text)
-    told("\n".join(text[at : at + 4000] for at in range(0, len(text), 4000)))
+    mentioned(text)
+    mentioned("\n".join(text[at : at + 4000] for at in range(0, len(text), 4000)))
     assert time.monotonic() - begun < 10
 
 
 @given(st.text(alphabet="use rqAB:;'\"(){}$<>\\#=\n \tp", max_size=300))
 def test_anything_can_be_read(text: str) -> None:
-    told(text)
+    mentioned(text)
 
 
 @given(st.binary(max_size=300))

@@ -1,4 +1,4 @@
-"""What PHP files name: includes, classes by their whole names, what is no code, and hostile texts."""
+"""What PHP files name: includes, classes by their full names, text that is not code, and hostile texts."""
 
 import io
 import time
@@ -52,7 +52,7 @@ def named(text: str) -> list[str]:
         ("$x = ['App\\\\Providers\\\\A'];", ["class App\\Providers\\A"]),
         ("E_ALL; PHP_VERSION; define('X', 1); strlen(1);", []),
         ("new PDO; JSON::encode();", ["class PDO", "class JSON"]),
-        # what is no code
+        # text that is not code
         ("// include 'a';\n# include 'b';\n/* include 'c'; */ include 'd';", ["include d"]),
         ("'include \"a\"'; \"include 'b' $x\";", []),
         ("$x = <<<EOT\ninclude 'a';\n  EOT;\ninclude 'b';", ["include b"]),
@@ -63,7 +63,7 @@ def named(text: str) -> list[str]:
         ("#[Attribute]\ninclude 'b';", ["class Attribute", "include b"]),
     ],
 )  # fmt: skip
-def test_what_is_named(text: str, expected: list[str]) -> None:
+def test_mentions(text: str, expected: list[str]) -> None:
     assert named(f"<html>include 'no';<?php {text}") == expected
 
 
@@ -71,7 +71,7 @@ def test_text_without_tags_names_nothing() -> None:
     assert named("include 'a'; <?xml include 'b'; ?>") == []
 
 
-def test_lines_are_told() -> None:
+def test_mentions_have_lines() -> None:
     found = mentions(io.BytesIO(b"<p>\n<?php\n\ninclude\n'a';\nrequire 'b';"))
     assert [(mention.name, mention.line) for mention in found] == [("a", 4), ("b", 6)]
 

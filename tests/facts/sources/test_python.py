@@ -15,7 +15,7 @@ def read(text: str) -> tuple[Mention, ...]:
     return source.mentions(io.BytesIO(text.encode("utf-8", "surrogatepass")))
 
 
-def told(text: str) -> set[str]:
+def mentioned(text: str) -> set[str]:
     """The mentions but for lines: "kind name", with "later" for lazy and "?" for computed ones."""
     return {
         f"{one.kind} {one.name}" + (" later" if one.lazy else "") + (" ?" if one.computed else "")
@@ -89,7 +89,7 @@ def told(text: str) -> set[str]:
     ],
 )  # fmt: skip
 def test_imports_and_names(text: str, expected: set[str]) -> None:
-    assert told(text) == expected
+    assert mentioned(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ from . import e
 
 
 def test_what_cannot_be_parsed_is_read_line_by_line() -> None:
-    assert told(OLD) == {
+    assert mentioned(OLD) == {
         "import os", "import sys", "import a.b", "member a.b.c", "member a.b.d", "attempt lazy later",
         "attempt maybe", "import .", "member .e",
     }  # fmt: skip

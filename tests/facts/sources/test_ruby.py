@@ -1,4 +1,4 @@
-"""What Ruby files name: each form of naming, what is no code, and hostile texts."""
+"""What Ruby files name: each form of naming, text that is not code, and hostile texts."""
 
 import io
 import time
@@ -71,7 +71,7 @@ def named(text: str, *kinds: str) -> list[str]:
         ("# coding: euc-jp", ["encoding euc-jp"]),
         ("s.encode('Shift_JIS', 'UTF-8')", ["encoding Shift_JIS", "encoding UTF-8"]),
         ("s.force_encoding Encoding::EUC_JP", ["encoding EUC_JP"]),
-        # what is no code
+        # text that is not code
         ("# require 'a'\nx = 1 # require 'b'", []),
         ("=begin\nrequire 'a'\n=end\nrequire 'b'", ["require b"]),
         ("__END__\nrequire 'a'", []),
@@ -81,7 +81,7 @@ def named(text: str, *kinds: str) -> list[str]:
         ("'require \"a\"'", []),
     ],
 )  # fmt: skip
-def test_what_is_named(text: str, expected: list[str]) -> None:
+def test_mentions(text: str, expected: list[str]) -> None:
     assert named(text) == expected
 
 
@@ -102,7 +102,7 @@ require 'f'
     }  # fmt: skip
 
 
-def test_constants_are_told_with_where_they_stand() -> None:
+def test_constants_come_with_the_class_or_module_around_them() -> None:
     text = "module A\n  class B < C::D\n    E\n  end\n  # F\nend\nG.new if H::I\nautoload :J, 'j'\n"
     assert {m.name for m in read(text) if m.kind == "constant"} == {"A C::D", "A::B E", " G", " H::I"}
 

@@ -12,7 +12,7 @@ from slimtrace.facts.sources.shell import source
 
 
 def named(text: str, kind: str) -> list[str]:
-    return [one.name for one in source.in_text(text) if one.kind == kind]
+    return [one.name for one in source.mentions_in(text) if one.kind == kind]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_other_kinds(text: str, kind: str, names: list[str]) -> None:
 
 def test_lines_and_what_is_computed() -> None:
     text = '#!/bin/sh\n\nls\n  "$x"\ncat <<E\n\n$(id)\nE\n'
-    found = {(one.name, one.line, one.computed) for one in source.in_text(text)}
+    found = {(one.name, one.line, one.computed) for one in source.mentions_in(text)}
     assert found == {("ls", 3, False), ("$x", 4, True), ("cat", 5, False), ("id", 7, False)}
 
 
@@ -129,14 +129,14 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_ends_soon(text: str) -> None:
     begun = time.monotonic()
-    source.in_text(text)
+    source.mentions_in(text)
     assert time.monotonic() - begun < 10
 
 
 @given(st.text(alphabet="ab/.$(){}[]`'\"\\<>|&;#=! \n\tEOF-", max_size=300))
 def test_anything_can_be_read(text: str) -> None:
     lines = text.count("\n") + 1
-    for one in source.in_text(text):
+    for one in source.mentions_in(text):
         assert 1 <= one.line <= lines
 
 

@@ -1,4 +1,5 @@
-"""Profiles of a trial come and go; here by a parser of our own, in tests/vm/test_enforced.py the real one."""
+"""Profiles of a trial are loaded and removed, here by a fake parser; tests/vm/test_enforced.py has the real
+one."""
 
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from slimtrace import owner
 from slimtrace.errors import SlimtraceError
 from slimtrace.observe.container import apparmor_loader
 
-# Keeps the list of profiles as the kernel does, refuses a profile that says so.
+# Keeps the list of profiles as the kernel does, and refuses a profile with the word "refused".
 FAKE = r"""#!/bin/sh
 text=$(cat)
 case $text in *refused*) echo "AppArmor parser error" >&2; exit 1 ;; esac
@@ -22,7 +23,7 @@ mv "$LIST.new" "$LIST"
 
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The list of profiles."""
+    """The file that stands for the kernel's list of profiles."""
     listed, enabled, parser = tmp_path / "profiles", tmp_path / "enabled", tmp_path / "apparmor_parser"
     listed.write_text("docker-default (enforce)\na name (with) more (complain)\n")
     enabled.write_text("Y\n")
@@ -35,7 +36,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return listed
 
 
-def test_it_is_there_as_long_as_needed(kernel: Path) -> None:
+def test_a_profile_is_loaded_within_the_block(kernel: Path) -> None:
     name = apparmor_loader.trial_name()
     with apparmor_loader.loaded(name, f'profile "{name}" {{}}\n') as in_force:
         assert in_force
@@ -43,7 +44,7 @@ def test_it_is_there_as_long_as_needed(kernel: Path) -> None:
     assert apparmor_loader.names() == {"docker-default", "a name (with) more"}
 
 
-def test_it_goes_also_after_a_failure(kernel: Path) -> None:
+def test_a_profile_is_removed_after_a_failure_too(kernel: Path) -> None:
     name = apparmor_loader.trial_name()
     with pytest.raises(ZeroDivisionError), apparmor_loader.loaded(name, f'profile "{name}" {{}}\n'):
         raise ZeroDivisionError
@@ -55,19 +56,19 @@ def test_a_refused_profile_is_an_error(kernel: Path) -> None:
         pass
 
 
-def test_leftovers_of_the_dead_go(kernel: Path) -> None:
+def test_profiles_of_processes_that_are_gone_are_removed(kernel: Path) -> None:
     dead, mine = "slimtrace-trial-4194304-1", f"slimtrace-trial-{owner.current().replace(':', '-')}"
     kernel.write_text(f"{dead} (enforce)\n{mine} (enforce)\nslimtrace-nginx (enforce)\n")
     assert apparmor_loader.sweep() == 1
     assert apparmor_loader.names() == {mine, "slimtrace-nginx"}
 
 
-@pytest.mark.parametrize("says", ["N\n", None])
-def test_without_apparmor_nothing_is_in_force(kernel: Path, says: str | None) -> None:
-    if says is None:
+@pytest.mark.parametrize("enabled", ["N\n", None])
+def test_without_apparmor_nothing_is_in_force(kernel: Path, enabled: str | None) -> None:
+    if enabled is None:
         apparmor_loader.ENABLED.unlink()
     else:
-        apparmor_loader.ENABLED.write_text(says)
+        apparmor_loader.ENABLED.write_text(enabled)
     assert apparmor_loader.unavailable()
     with apparmor_loader.loaded("x", "refused") as in_force:
         assert not in_force

@@ -1,4 +1,4 @@
-"""A container's output as it is kept: lines without colours, printable, the last ones."""
+"""The end of a container's output as a capture keeps it: the last lines, without colours, printable."""
 
 import pytest
 from hypothesis import given
@@ -15,11 +15,11 @@ from slimtrace.observe.container.log_tail import LINE_KEPT, kept_lines
         ("one\n", ("one",)),
         ("one\n\ntwo\r\n", ("one", "", "two")),
         ("\x1b[1;31mred\x1b[0m \x1b]0;title\x07text\x1b]2;x\x1b\\", ("red text",)),
-        ("\x1b[31", ("\\x1b[31",)),  # no sequence: it stays, and is seen
+        ("\x1b[31", ("\\x1b[31",)),  # an incomplete sequence stays, escaped
         ("a\tb\0\u202ec\x0bd", ("a\\tb\\x00\\u202ec\\x0bd",)),
     ],
 )
-def test_what_is_kept(output: str, lines: tuple[str, ...]) -> None:
+def test_lines_as_they_are_kept(output: str, lines: tuple[str, ...]) -> None:
     assert kept_lines(output) == lines
 
 

@@ -1,4 +1,4 @@
-"""A command beside a container: how it is launched, and where the container's own directories are found."""
+"""A sidecar: how it is launched, and where it finds the directories that only the container has."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from slimtrace.engine import Launch
-from slimtrace.observe.container.sidecar import beside, links, real
+from slimtrace.observe.container.sidecar import links_archive, resolve_in_container, sidecar_launch
 
 
-def test_it_is_launched_as_an_exec_would_be() -> None:
+def test_a_sidecar_is_launched_as_an_exec_would_be() -> None:
     given = Launch(
         cmd=("server",),
         env={"A": "b"},
@@ -24,7 +24,7 @@ def test_it_is_launched_as_an_exec_would_be() -> None:
         network="none",
         read_only=True,
     )
-    found = beside(given, "5bd42c87fab2", "sh -c 'echo \"a b\"'")
+    found = sidecar_launch(given, "5bd42c87fab2", "sh -c 'echo \"a b\"'")
     assert found.entrypoint == ("sh", "-c", 'echo "a b"')
     assert (found.cmd, found.env, found.user, found.workdir) == (None, {"A": "b"}, "app", "/srv")
     assert (found.network, found.pid_mode) == ("container:5bd42c87fab2",) * 2
@@ -33,7 +33,7 @@ def test_it_is_launched_as_an_exec_would_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "linked"),
+    ("directories", "linked"),
     [
         ((), ()),
         (("/run/app",), ("/run/app",)),
@@ -43,8 +43,8 @@ def test_it_is_launched_as_an_exec_would_be() -> None:
         (("/a\nb\udcff",), ("/a\nb\udcff",)),
     ],
 )
-def test_links(own: tuple[str, ...], linked: tuple[str, ...]) -> None:
-    with tarfile.open(fileobj=BytesIO(links(own))) as archive:
+def test_links_to_private_directories(directories: tuple[str, ...], linked: tuple[str, ...]) -> None:
+    with tarfile.open(fileobj=BytesIO(links_archive(directories))) as archive:
         found = {member.name: member.linkname for member in archive if member.issym()}
     assert found == {path.removeprefix("/"): "/proc/1/root" + path for path in linked}
 
@@ -58,13 +58,13 @@ def rooted(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "var/up").symlink_to("../../../run/app")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "out").symlink_to(tmp_path)
-    # chroot(2) between fork and exec: what is executed then must be in there, so it stays with Python
+    # a forked Python and no other program, since that would have to be in the new root
     child = os.fork()
     if not child:
         os.chroot(tmp_path)
         signal.pause()
         os._exit(0)
-    ready(child, tmp_path)
+    await_chroot(child, tmp_path)
     try:
         yield child
     finally:
@@ -72,7 +72,7 @@ def rooted(tmp_path: Path) -> Iterator[int]:
         os.waitpid(child, 0)
 
 
-def ready(child: int, root: Path) -> None:
+def await_chroot(child: int, root: Path) -> None:
     while os.readlink(f"/proc/{child}/root") != str(root):
         time.sleep(0.01)
 
@@ -90,11 +90,11 @@ def ready(child: int, root: Path) -> None:
         ("/../..", "/"),
     ],
 )
-def test_where_a_path_leads(rooted: int, path: str, expected: str) -> None:
-    assert real(rooted, path) == expected
+def test_a_path_is_resolved_in_the_container(rooted: int, path: str, expected: str) -> None:
+    assert resolve_in_container(rooted, path) == expected
 
 
 @pytest.mark.requires("root")
-def test_a_link_out_of_the_root_leads_nowhere_else(rooted: int, tmp_path: Path) -> None:
-    """An absolute link is the container's: the same text, and not the host's directory."""
-    assert real(rooted, "/out/run") == f"{tmp_path}/run"
+def test_an_absolute_link_is_resolved_in_the_container(rooted: int, tmp_path: Path) -> None:
+    """An absolute link leads to the path of that name in the container, not to the host's directory."""
+    assert resolve_in_container(rooted, "/out/run") == f"{tmp_path}/run"

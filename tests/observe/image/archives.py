@@ -1,4 +1,4 @@
-"""Image archives as an engine hands them over, written small in memory.
+"""Image archives as an engine saves them, small and in memory.
 
 docker([layer({"a": b"text", ".wh.b": None})]) and oci([...]) are whole archives.
 """
@@ -10,12 +10,12 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-# What a member is: a file's content, or a TarInfo's fields.
+# A member: the content of a file, or fields of a TarInfo.
 Spec = bytes | dict[str, Any]
 
 
 def layer(members: Mapping[str, Spec] | Sequence[tuple[str, Spec]], format_: int = tarfile.PAX_FORMAT) -> bytes:
-    """A layer's tar: a name ending in a slash is a directory."""
+    """A layer's tar: a name that ends in a slash is a directory."""
     out = io.BytesIO()
     items = members.items() if isinstance(members, Mapping) else members
     with tarfile.open(fileobj=out, mode="w", format=format_, errors="surrogateescape") as archive:
@@ -41,7 +41,8 @@ def hardlink(target: str) -> Spec:
 
 
 def docker(layers: Sequence[bytes]) -> bytes:
-    """The layout of ``docker save`` up to 24: a folder a layer, in no order, manifest.json last."""
+    """The layout of ``docker save`` up to Docker 24: one folder for each layer, in no order, manifest.json
+    last."""
     members: list[tuple[str, Spec]] = []
     names = [f"{number:064x}/layer.tar" for number in range(len(layers), 0, -1)]
     for name, content in sorted(zip(names, layers, strict=True)):
@@ -52,7 +53,7 @@ def docker(layers: Sequence[bytes]) -> bytes:
     return layer(members)
 
 
-def oci(layers: Sequence[bytes], pack: Callable[[bytes], bytes] = bytes, nested: bool = False) -> bytes:
+def oci(layers: Sequence[bytes], compress: Callable[[bytes], bytes] = bytes, nested: bool = False) -> bytes:
     """The OCI layout, without manifest.json; `nested` puts an index between index.json and the manifest."""
     blobs: dict[str, bytes] = {}
 
@@ -61,7 +62,7 @@ def oci(layers: Sequence[bytes], pack: Callable[[bytes], bytes] = bytes, nested:
         blobs[f"blobs/sha256/{digest}"] = content
         return {"digest": f"sha256:{digest}", "size": len(content)}
 
-    described = [blob(pack(content)) for content in layers]
+    described = [blob(compress(content)) for content in layers]
     config = blob(json.dumps({"rootfs": {"type": "layers", "diff_ids": []}}).encode())
     manifest = blob(json.dumps({"schemaVersion": 2, "config": config, "layers": described}).encode())
     if nested:

@@ -4,7 +4,8 @@
     "l -> target"     a symlink              "h == d/f"     a hardlink
     "p |"             a fifo                 "n 1:3"        a character device
 
-Whiteouts are files with their names. An entry may be a pair of such a text and what is to differ in its header.
+A whiteout is a file with a whiteout's name. An entry may also be a pair of such a text and the fields that are
+to differ in its header.
 """
 
 import hashlib
@@ -34,9 +35,9 @@ def layer(*lines: Line) -> bytes:
         fileobj=out, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
     ) as tar:
         for line in lines:
-            text, more = (line, {}) if isinstance(line, str) else line
+            text, fields = (line, {}) if isinstance(line, str) else line
             info, content = _entry(text)
-            for key, value in more.items():
+            for key, value in fields.items():
                 setattr(info, key, value)
             tar.addfile(info, io.BytesIO(content))
     return out.getvalue()
@@ -69,8 +70,8 @@ def image(
     stored: Sequence[bytes] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """What ``docker save`` writes of an image, and ``docker load`` reads; `stored` are the layers as they are
-    in the archive, where they are packed."""
+    """An image as ``docker save`` writes it and ``docker load`` reads it; `stored` are the layers as they are
+    in the archive, where they are compressed."""
     body = json.dumps({
         "architecture": "amd64",
         "os": "linux",

@@ -1,4 +1,4 @@
-"""Layers out of an engine's archive: both layouts, packed or not, and whatever else may come in one."""
+"""Layers from an engine's archive: both layouts, compressed or not, and damaged or forged archives."""
 
 import bz2
 import gzip
@@ -18,7 +18,7 @@ from slimtrace.errors import SlimtraceError
 from slimtrace.facts.layers import Layer
 from slimtrace.facts.tree import Kind
 from slimtrace.observe.image import streams
-from slimtrace.observe.image.archive_layers import of_archive
+from slimtrace.observe.image.archive_layers import layers_of_archive
 
 from .archives import docker, hardlink, layer, link, oci, pieces
 
@@ -51,7 +51,7 @@ UPPER = layer(
 
 
 def read(archive: bytes, size: int = 1 << 16) -> tuple[Layer, ...]:
-    return of_archive(pieces(archive, size))
+    return layers_of_archive(pieces(archive, size))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_layer_that_is_there_twice_is_a_link_the_second_time() -> None:
     assert first == second
 
 
-def test_of_several_platforms_the_one_that_is_asked_for() -> None:
+def test_of_several_platforms_the_one_with_these_diff_ids_is_read() -> None:
     configs = {f"{name}.json": json.dumps({"rootfs": {"diff_ids": [name]}}).encode() for name in "ab"}
     manifest = [{"Config": f"{name}.json", "Layers": [f"{name}/layer.tar"]} for name in "ab"]
     archive = layer(
@@ -116,9 +116,9 @@ def test_of_several_platforms_the_one_that_is_asked_for() -> None:
             ("manifest.json", json.dumps(manifest).encode()),
         ]
     )
-    [upper] = of_archive(pieces(archive), ["b"])
+    [upper] = layers_of_archive(pieces(archive), ["b"])
     assert upper.opaques
-    [lower] = of_archive(pieces(archive), ["x"])
+    [lower] = layers_of_archive(pieces(archive), ["x"])
     assert not lower.opaques
 
 
@@ -160,7 +160,7 @@ def forged(name: str, size: int, type_: bytes = b"0") -> bytes:
         b"\x28\xb5\x2f\xfd" + b"\xff" * 600,
     ],
 )
-def test_what_no_honest_engine_sends_is_one_error(content: bytes) -> None:
+def test_a_forged_layer_is_an_error(content: bytes) -> None:
     for archive in (docker([content]), oci([content])):
         with pytest.raises(SlimtraceError, match="cannot read the image's layers: "):
             read(archive)
@@ -183,7 +183,7 @@ def test_what_no_honest_engine_sends_is_one_error(content: bytes) -> None:
         layer({"a": link("a"), "manifest.json": b'[{"Layers": ["a"]}]'}),
     ],
 )
-def test_what_is_no_archive_of_an_image(archive: bytes) -> None:
+def test_an_archive_without_an_image_is_an_error_or_has_no_layers(archive: bytes) -> None:
     try:
         assert read(archive) == ()
     except SlimtraceError as problem:
@@ -195,7 +195,7 @@ def test_an_index_that_names_itself_ends() -> None:
         read(layer({"index.json": b'{"manifests": [{"digest": "../index.json"}]}'}))
 
 
-def test_memory_does_not_grow_with_what_is_read() -> None:
+def test_memory_does_not_grow_with_the_size_of_the_files() -> None:
     zeros = gzip.compress(layer({"big": bytes(200 << 20)}), 1)
     archive = oci([zeros], bytes)
     tracemalloc.start()
@@ -206,7 +206,7 @@ def test_memory_does_not_grow_with_what_is_read() -> None:
     assert peak < 32 << 20
 
 
-def test_there_is_an_end_to_the_number_of_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_entries_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slimtrace.observe.image.archive_layers.ENTRY_LIMIT", 12)
     whiteouts = layer({f".wh.{number}": b"" for number in range(13)})
     for layers in ([whiteouts], [LOWER, LOWER]):
@@ -232,11 +232,11 @@ def test_damage_anywhere_is_an_error_or_other_layers(data: st.DataObject) -> Non
 
 
 @given(st.binary(max_size=300), st.integers(1, 70), st.integers(1, 9), st.sampled_from([1, 64, 1 << 20]))
-def test_what_is_packed_comes_out_whole(data: bytes, times: int, members_of_it: int, piece: int) -> None:
-    """Also where the output of one step is full at the very end, and where one member follows another."""
+def test_a_compressed_stream_is_decompressed_whole(data: bytes, times: int, members: int, piece: int) -> None:
+    """Also where the last output has its full size, and where one member follows another."""
     whole = data * times
     with patch.object(streams, "PIECE", piece):
-        for pack in (gzip.compress, bz2.compress, lzma.compress, zstandard.compress):
-            packed = pack(whole) * members_of_it
-            found = b"".join(streams.unpacked(pieces(packed, 50)))
-            assert found == whole * members_of_it, pack
+        for compress in (gzip.compress, bz2.compress, lzma.compress, zstandard.compress):
+            compressed = compress(whole) * members
+            found = b"".join(streams.decompressed(pieces(compressed, 50)))
+            assert found == whole * members, compress

@@ -1,4 +1,4 @@
-"""An image's files out of a saved archive."""
+"""An image's files from a saved archive."""
 
 import bz2
 import gzip
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from observe.image.saved_images import archive, diff_ids, image, layer
 from slimtrace.errors import Exit, SlimtraceError
-from slimtrace.observe.image.saved_archive import Part, Saved
+from slimtrace.observe.image.saved_archive import FileSlice, SavedImage
 from slimtrace.observe.image.tar_members import Extent
 
 BASE = layer("d/", "d/a = 1", "d/b = 2", ("c = three", {"pax_headers": {"SCHILY.xattr.user.x": "y"}}))
@@ -27,12 +27,12 @@ TOP = layer("d/.wh.a", "d/b = new", "e -> d", "f = 4")
 
 
 @contextmanager
-def saved(pieces: Iterable[bytes], layers: list[bytes], place: Path) -> Iterator[Saved]:
-    with closing(Saved(pieces, diff_ids(layers), place)) as files:
+def saved(pieces: Iterable[bytes], layers: list[bytes], place: Path) -> Iterator[SavedImage]:
+    with closing(SavedImage(pieces, diff_ids(layers), place)) as files:
         yield files
 
 
-def texts(files: Saved) -> dict[str, bytes]:
+def texts(files: SavedImage) -> dict[str, bytes]:
     return {
         entry.path: files.open(entry.path).read(99) or b"" for entry in files.tree() if entry.kind == "file"
     }
@@ -49,14 +49,14 @@ def test_the_layers_files_are_read_where_they_lie(tmp_path: Path) -> None:
         assert files.xattrs("/c") == {"user.x": b"y"}
         assert files.xattrs("/d/b") == {}
         assert files.open("/../../d//./b").read(99) == b"new"
-        assert list(tmp_path.iterdir()) == []  # it has no name any more
+        assert list(tmp_path.iterdir()) == []  # the archive has no name any more
         fds = len(os.listdir("/proc/self/fd"))
     assert len(os.listdir("/proc/self/fd")) == fds - 1
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
-def test_layers_may_be_packed(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    whole = image(BASE, TOP, stored=[pack(BASE), TOP])
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
+def test_layers_may_be_compressed(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    whole = image(BASE, TOP, stored=[compress(BASE), TOP])
     with saved([whole], [BASE, TOP], tmp_path) as files:
         assert texts(files) == WANTED
 
@@ -125,20 +125,20 @@ BROKEN = {
 def test_a_broken_archive_is_an_error(tmp_path: Path, whole: bytes) -> None:
     fds = len(os.listdir("/proc/self/fd"))
     with pytest.raises(SlimtraceError, match="cannot read the image's layers") as raised:
-        Saved([whole], diff_ids([BASE, TOP]), tmp_path)
+        SavedImage([whole], diff_ids([BASE, TOP]), tmp_path)
     assert raised.value.exit_code is Exit.BAD_INPUT
     assert len(os.listdir("/proc/self/fd")) == fds
     assert list(tmp_path.iterdir()) == []
 
 
-def test_links_that_go_round_end(tmp_path: Path) -> None:
+def test_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         link = tarfile.TarInfo("manifest.json")
         link.type, link.linkname = tarfile.SYMTYPE, "manifest.json"
         tar.addfile(link)
     with pytest.raises(SlimtraceError, match="not in the archive"):
-        Saved([out.getvalue()], [], tmp_path)
+        SavedImage([out.getvalue()], [], tmp_path)
 
 
 def test_a_forged_header_does_not_take_all_memory(tmp_path: Path) -> None:
@@ -148,16 +148,16 @@ def test_a_forged_header_does_not_take_all_memory(tmp_path: Path) -> None:
     header[148:156] = f"{sum(header[:148]) + 8 * 32 + sum(header[156:]):06o}\0 ".encode()
     huge = bytes(header) + bytes(4096)
     with pytest.raises(SlimtraceError, match="header is too large"):
-        Saved([image(huge)], diff_ids([huge]), tmp_path)
+        SavedImage([image(huge)], diff_ids([huge]), tmp_path)
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(fd: int, data: memoryview) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(SlimtraceError, match="no space left") as raised:
-        Saved([image(BASE, TOP)], diff_ids([BASE, TOP]), tmp_path)
+        SavedImage([image(BASE, TOP)], diff_ids([BASE, TOP]), tmp_path)
     assert raised.value.exit_code is Exit.NO_SPACE
 
 
@@ -165,7 +165,7 @@ EXTENTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), max_size=6)
 
 
 @given(EXTENTS, st.integers(0, 9), st.lists(st.tuples(st.integers(0, 120), st.integers(-1, 40)), max_size=8))
-def test_a_part_reads_as_the_file_it_stands_for(
+def test_a_slice_reads_as_the_sparse_file(
     spec: list[tuple[int, int]], hole: int, reads: list[tuple[int, int]]
 ) -> None:
     data = bytes(range(1, 200))
@@ -179,8 +179,8 @@ def test_a_part_reads_as_the_file_it_stands_for(
     fd = os.memfd_create("part")
     try:
         os.write(fd, data)
-        part, model = Part(fd, 0, len(whole), tuple(extents)), io.BytesIO(whole)
-        buffered = io.BufferedReader(part, 16)
+        slice_, model = FileSlice(fd, 0, len(whole), tuple(extents)), io.BytesIO(whole)
+        buffered = io.BufferedReader(slice_, 16)
         assert buffered.read() == whole
         for position, size in reads:
             buffered.seek(position)

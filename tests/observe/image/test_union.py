@@ -1,4 +1,4 @@
-"""Layers laid over each other: what is there at the end."""
+"""The union of layers: the files that it has."""
 
 import io
 import tarfile
@@ -10,30 +10,30 @@ from hypothesis import strategies as st
 from observe.image.saved_images import Line, layer
 from slimtrace.errors import SlimtraceError
 from slimtrace.facts.tree import Entry, FileTree, Kind
-from slimtrace.observe.image.tar_members import Content, NoGlobals
-from slimtrace.observe.image.union import Stack
+from slimtrace.observe.image.tar_members import Content, IgnoredPaxGlobals
+from slimtrace.observe.image.union import LayerUnion
 
 Files = dict[str, str]
 
 
-class Laid:
-    """Layers, and the files that come of them."""
+class Union:
+    """Layers, and the files of their union."""
 
     def __init__(self, *layers: bytes) -> None:
         self._layers = layers
-        stack = Stack()
+        union = LayerUnion()
         for one in layers:
             with tarfile.open(
                 fileobj=io.BytesIO(one),
                 mode="r:",
                 encoding="utf-8",
                 errors="surrogateescape",
-                pax_headers=NoGlobals(),
+                pax_headers=IgnoredPaxGlobals(),
             ) as archive:
-                stack.lay(archive)
+                union.add_layer(archive)
         self.tree: FileTree
         self.contents: dict[str, Content]
-        self.tree, self.contents, self.xattrs = stack.tree()
+        self.tree, self.contents, self.xattrs = union.tree()
 
     def content(self, path: str) -> bytes:
         found = self.contents[path]
@@ -48,7 +48,7 @@ class Laid:
 
     @property
     def files(self) -> Files:
-        """Every path but the root, with what it is: "dir", "-> target", a file's content."""
+        """Every path but the root, with "dir", "-> target", or a file's content."""
         return {path: self._shown(entry) for path, entry in self.tree.entries.items() if path != "/"}
 
     def _shown(self, entry: Entry) -> str:
@@ -57,8 +57,8 @@ class Laid:
         return f"-> {entry.target}" if entry.kind is Kind.LINK else str(entry.kind)
 
 
-def laid(*layers: tuple[Line, ...]) -> Laid:
-    return Laid(*(layer(*lines) for lines in layers))
+def union_of(*layers: tuple[Line, ...]) -> Union:
+    return Union(*(layer(*lines) for lines in layers))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def laid(*layers: tuple[Line, ...]) -> Laid:
         pytest.param([()], {}, id="empty"),
     ],
 )
-def test_what_is_there(layers: list[tuple[Line, ...]], files: Files) -> None:
-    assert laid(*layers).files == files
+def test_the_files_of_a_union(layers: list[tuple[Line, ...]], files: Files) -> None:
+    assert union_of(*layers).files == files
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_is_there(layers: list[tuple[Line, ...]], files: Files) -> None:
     ],
 )
 def test_hardlinks_are_one_file(layers: list[tuple[Line, ...]], same: set[str]) -> None:
-    tree = laid(*layers).tree
+    tree = union_of(*layers).tree
     assert set(tree.hardlinks(min(same))) == same
     assert all(tree[path].inode for path in same)
 
@@ -154,23 +154,23 @@ def test_hardlinks_are_one_file(layers: list[tuple[Line, ...]], same: set[str]) 
         [("a = 1", "b == a", "b = 2")],
     ],
 )
-def test_the_last_name_is_no_hardlink(layers: list[tuple[Line, ...]]) -> None:
-    assert laid(*layers).tree["/a"].inode == 0
+def test_a_file_with_one_name_left_is_no_hardlink(layers: list[tuple[Line, ...]]) -> None:
+    assert union_of(*layers).tree["/a"].inode == 0
 
 
-def test_all_of_an_entry_is_kept() -> None:
-    said = {"mode": 0o6755, "uid": 1234, "gid": 4_000_000_000, "mtime": 1.25}
-    entry = laid((("a = text", said),)).tree["/a"]
+def test_all_metadata_of_an_entry_is_kept() -> None:
+    metadata = {"mode": 0o6755, "uid": 1234, "gid": 4_000_000_000, "mtime": 1.25}
+    entry = union_of((("a = text", metadata),)).tree["/a"]
     assert entry == Entry("/a", Kind.FILE, 0o6755, 1234, 4_000_000_000, 4, 1_250_000_000)
-    assert laid((("n 7:300", said),)).tree["/n"] == Entry(
+    assert union_of((("n 7:300", metadata),)).tree["/n"] == Entry(
         "/n", Kind.CHAR, 0o6755, 1234, 4_000_000_000, 0, 1_250_000_000, "", 0, 7, 300
     )
-    assert laid((("l -> t", said),)).tree["/l"].mode == 0o777
+    assert union_of((("l -> t", metadata),)).tree["/l"].mode == 0o777
 
 
-def test_a_directory_said_again_is_described_anew() -> None:
+def test_a_repeated_directory_has_the_metadata_of_the_last_header() -> None:
     before = {"mode": 0o700, "uid": 1, "pax_headers": {"SCHILY.xattr.user.a": "1"}}
-    found = laid((("d/", before), "d/a"), (("d/", {"mode": 0o1777, "uid": 2}),))
+    found = union_of((("d/", before), "d/a"), (("d/", {"mode": 0o1777, "uid": 2}),))
     assert (found.tree["/d"].mode, found.tree["/d"].uid, found.xattrs) == (0o1777, 2, {})
     assert "/d/a" in found.tree
 
@@ -194,24 +194,24 @@ def test_a_directory_said_again_is_described_anew() -> None:
     ],
 )
 def test_times_to_the_nanosecond(text: str, nanoseconds: int) -> None:
-    assert laid((("a", {"pax_headers": {"mtime": text}}),)).tree["/a"].mtime_ns == nanoseconds
+    assert union_of((("a", {"pax_headers": {"mtime": text}}),)).tree["/a"].mtime_ns == nanoseconds
 
 
 def test_xattrs_are_bytes() -> None:
     raw = bytes(range(256))
     value = raw.decode("utf-8", "surrogateescape")
-    found = laid((("a", {"pax_headers": {"SCHILY.xattr.security.capability": value}}),))
+    found = union_of((("a", {"pax_headers": {"SCHILY.xattr.security.capability": value}}),))
     assert found.xattrs == {"/a": {"security.capability": raw}}
 
 
 def test_a_hardlinks_header_describes_the_file() -> None:
-    """As link(2), lchown(2), lsetxattr(2), chmod(2) of an engine: chown clears the capability."""
+    """As after an engine's link(2), lchown(2), lsetxattr(2), chmod(2): chown clears the capability."""
     capable = {
         "mode": 0o755,
         "pax_headers": {"SCHILY.xattr.security.capability": "x", "SCHILY.xattr.user.a": "1"},
     }
     again = {"mode": 0o4711, "uid": 5, "pax_headers": {"SCHILY.xattr.user.b": "2"}}
-    found = laid((("a = 1", capable), ("b == a", again)))
+    found = union_of((("a = 1", capable), ("b == a", again)))
     assert (found.tree["/a"].mode, found.tree["/a"].uid) == (0o4711, 5)
     assert found.xattrs["/a"] == found.xattrs["/b"] == {"user.a": b"1", "user.b": b"2"}
 
@@ -223,19 +223,19 @@ def test_pax_headers_for_all_change_nothing() -> None:
     ) as tar:
         tar.addfile(tarfile.TarInfo("a"))
         tar.addfile(tarfile.TarInfo("b"))
-    found = Laid(out.getvalue())
+    found = Union(out.getvalue())
     assert (found.tree["/a"].uid, found.tree["/b"].uid, found.xattrs) == (0, 0, {})
 
 
 def test_a_sparse_file_has_its_holes() -> None:
-    """GNU format 1.0: the map is before the data (tar manual, "Storing Sparse Files")."""
+    """GNU format 1.0: the map precedes the data (tar manual, "Storing Sparse Files")."""
     headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "20"}
     head = b"2\n2\n3\n10\n2\n".ljust(512, b"\0")
     line = (
         "GNUSparseFile.0/a = " + (head + b"abcde").decode(),
         {"pax_headers": headers | {"GNU.sparse.name": "a"}},
     )
-    found = laid((line,))
+    found = union_of((line,))
     assert found.tree["/a"].size == 20
     assert found.content("/a") == b"\0\0abc".ljust(10, b"\0") + b"de" + bytes(8)
 
@@ -259,9 +259,9 @@ def test_a_sparse_file_has_its_holes() -> None:
         ("../.wh.x",),
     ],
 )  # fmt: skip
-def test_what_leads_out_is_an_error(lines: tuple[str, ...]) -> None:
+def test_a_layer_that_no_engine_unpacks_is_an_error(lines: tuple[str, ...]) -> None:
     with pytest.raises(SlimtraceError, match="cannot read the image's layers"):
-        laid(("d/", "d/a = 1"), lines)
+        union_of(("d/", "d/a = 1"), lines)
 
 
 @pytest.mark.parametrize(
@@ -278,16 +278,16 @@ def test_what_leads_out_is_an_error(lines: tuple[str, ...]) -> None:
 def test_symlinks_on_the_way_lead_inside(layers: list[tuple[Line, ...]], files: Files | None) -> None:
     if files is None:
         with pytest.raises(SlimtraceError, match="no file"):
-            laid(*layers)
+            union_of(*layers)
     else:
-        assert laid(*layers).files == files
+        assert union_of(*layers).files == files
 
 
 def test_a_damaged_header_is_not_the_end() -> None:
     whole = bytearray(layer("a = 1", "b = 2", "c = 3"))
     whole[2 * 512 + 148] ^= 1  # the checksum of b's header
     with pytest.raises(SlimtraceError, match="damaged header"):
-        Laid(bytes(whole))
+        Union(bytes(whole))
 
 
 NAMES = st.sampled_from(["a", "b", ".", "..", "", ".wh.a", ".wh..wh..opq", ".wh...", "\udcff", "x\ny"])
@@ -301,9 +301,9 @@ LINES = st.one_of(
 
 
 @given(st.lists(st.lists(LINES, max_size=8).map(tuple), max_size=4))
-def test_whatever_the_layers_say_the_tree_is_whole(layers: list[tuple[str, ...]]) -> None:
+def test_the_tree_of_any_layers_is_consistent(layers: list[tuple[str, ...]]) -> None:
     try:
-        found = laid(*layers)
+        found = union_of(*layers)
     except SlimtraceError:
         return
     for path, entry in found.tree.entries.items():

@@ -1,4 +1,4 @@
-"""What is done to compiled programs before they are loaded, and what is kept of them."""
+"""What is done to compiled programs before they are loaded, and what is stored of them."""
 
 import ctypes
 import re
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from slimtrace.observe.kernel import bcc_compiler
-from slimtrace.observe.kernel.programs import BY_KPROBE, BY_TRACEPOINT, Reads, Rings, Way, source
+from slimtrace.observe.kernel.programs import BY_KPROBE, BY_TRACEPOINT, IoUring, KernelReads, Variant, source
 
 CAST = 65477
 
@@ -18,7 +18,7 @@ def instruction(code: int, registers: int, number: int) -> bytes:
     return struct.pack("<BBHi", code, registers, 0, number)
 
 
-def test_calls_of_a_kernel_function_are_marked() -> None:
+def test_calls_of_a_kfunc_are_marked() -> None:
     """Only those: not a helper's, one of this program's own functions, or a constant of the same value."""
     helper, own, constant = instruction(0x85, 0, 14), instruction(0x85, 0x10, CAST), instruction(0xB7, 1, CAST)
     cast, marked = instruction(0x85, 0, CAST), instruction(0x85, 0x20, CAST)
@@ -30,7 +30,7 @@ def test_calls_of_a_kernel_function_are_marked() -> None:
         bpf_function_start=lambda _, name: ctypes.addressof(memory[name]),
         bpf_function_size=lambda _, name: len(code[name]),
     )
-    bcc_compiler.mark_function_calls(SimpleNamespace(lib=lib), SimpleNamespace(module=0), CAST)
+    bcc_compiler.mark_kfunc_calls(SimpleNamespace(lib=lib), SimpleNamespace(module=0), CAST)
     assert {name: found.raw for name, found in memory.items()} == {
         b"first": marked + helper + own + marked,
         b"second": constant + marked,
@@ -47,14 +47,14 @@ def loads(*numbers: int) -> bytes:
     return ADD.join(instruction(0x18, OF_MAP, number) + REST for number in numbers)
 
 
-def test_maps_get_other_numbers_and_their_own_again() -> None:
+def test_maps_are_relocated_and_back_again() -> None:
     # The second half of a wide constant may look like a load of a map.
     constant = instruction(0x18, 0x01, 7) + instruction(0x18, OF_MAP, 7)
     code = loads(7, 9, 7) + constant + loads(9)
     index = {7: 0, 9: 1}
-    found = bcc_compiler.with_maps(code, index)
+    found = bcc_compiler.relocate_maps(code, index)
     assert found == loads(0, 1, 0) + constant + loads(1)
-    assert bcc_compiler.with_maps(found, {0: 7, 1: 9}) == code
+    assert bcc_compiler.relocate_maps(found, {0: 7, 1: 9}) == code
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_maps_get_other_numbers_and_their_own_again() -> None:
 )
 def test_what_would_not_hold_in_another_process_is_refused(code: bytes) -> None:
     with pytest.raises(ValueError):
-        bcc_compiler.with_maps(code, {7: 0})
+        bcc_compiler.relocate_maps(code, {7: 0})
 
 
 def test_declarations_are_the_text_without_its_functions() -> None:
@@ -78,7 +78,7 @@ def test_declarations_are_the_text_without_its_functions() -> None:
 struct row {
 	u64 (*of)(u64);
 };
-BPF_HASH(scope, u64, u8, 4096); /* one() */
+BPF_HASH(watched_cgroups, u64, u8, 4096); /* one() */
 typedef u64 kernel_ptr;
 static __always_inline u32 *two(u32 pid,
 				struct row *row)
@@ -88,7 +88,7 @@ static __always_inline u32 *two(u32 pid,
 	}
 	return NULL;
 }
-#if TYPED
+#if PLAIN_LOADS
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	return 0;
@@ -96,17 +96,17 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 #endif
 enum step { ONE };
 """
-    kept = text[: text.index("static")] + "\n#if TYPED\n\n#endif\nenum step { ONE };\n"
-    assert bcc_compiler.declarations(text) == kept
+    declared = text[: text.index("static")] + "\n#if PLAIN_LOADS\n\n#endif\nenum step { ONE };\n"
+    assert bcc_compiler.declarations(text) == declared
 
 
 def test_the_declarations_of_our_programs_have_every_map_and_no_function() -> None:
-    for way in (
-        Way(Reads.CALLED, Rings.UNSEEN, ""),
-        Way(Reads.CAST, Rings.NAMED, BY_KPROBE),
-        Way(Reads.CAST, Rings.NAMED, BY_TRACEPOINT),
+    for variant in (
+        Variant(KernelReads.HELPERS, IoUring.UNSEEN, ""),
+        Variant(KernelReads.CASTS, IoUring.NAMED, BY_KPROBE),
+        Variant(KernelReads.CASTS, IoUring.NAMED, BY_TRACEPOINT),
     ):
-        text = source(way)
+        text = source(variant)
         found = bcc_compiler.declarations(text)
         assert re.findall(r"^BPF_.*", found, re.MULTILINE) == re.findall(r"^BPF_.*", text, re.MULTILINE) != []
         assert "\n{\n" in text

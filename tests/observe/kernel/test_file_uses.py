@@ -1,4 +1,4 @@
-"""Records of files are kept whole, and taken apart when somebody asks."""
+"""Records of files are kept as they are, and decoded when somebody asks."""
 
 import struct
 
@@ -6,9 +6,9 @@ import pytest
 
 from slimtrace.errors import Exit, SlimtraceError
 from slimtrace.facts import wire
-from slimtrace.facts.events import Abi, FileUse, Phase, Use, process
+from slimtrace.facts.events import Abi, FileUse, Phase, Use, process_key
 from slimtrace.observe.kernel import syscalls
-from slimtrace.observe.kernel.file_uses import NEWEST, Uses
+from slimtrace.observe.kernel.file_uses import NEWEST, FileUses
 from slimtrace.observe.recorder import MAX_FACTS, Recorder
 
 PID = 1009
@@ -20,15 +20,15 @@ def path_record(
     number = syscalls.number_of(call)
     head = (kind, pid, Phase.APP, origin, 0, 0)
     body = (1, 2, 0, -error, 0o100644, 1, 0, number, len(asked), 0, 0, 0, Abi.NATIVE, 7)
-    return struct.pack(wire.format_of("path_record"), *head, *body) + asked
+    return struct.pack(wire.struct_format("path_record"), *head, *body) + asked
 
 
 def file_record(asked: bytes, call: str = "stat", **more: int) -> bytes:
     return path_record(wire.RECORD_FILE, asked, call, **more)
 
 
-def test_they_come_in_the_order_in_which_they_were_told() -> None:
-    uses = Uses()
+def test_they_come_in_the_order_of_the_records() -> None:
+    uses = FileUses()
     for name in (b"/b", b"/a"):
         assert uses.keep(file_record(name), 3, "/bin/sh")
     uses.add(FileUse(Use.READ, "/held"))
@@ -40,12 +40,12 @@ def test_they_come_in_the_order_in_which_they_were_told() -> None:
         ("/a", "/bin/sh"),
         ("/c", "/bin/ls"),
     ]
-    assert {use.pid for use in uses.all() if use.program} == {process(3, PID)}
+    assert {use.pid for use in uses.all() if use.program} == {process_key(3, PID)}
     assert len(uses) == 4
 
 
-def test_what_is_known_by_name_is_no_news_but_is_kept() -> None:
-    uses = Uses()
+def test_what_is_known_by_name_is_not_new_but_is_kept() -> None:
+    uses = FileUses()
     assert uses.keep(file_record(b"/a"), 3, "")
     assert not uses.keep(file_record(b"/a", "access", pid=1013), 3, "")
     assert uses.keep(file_record(b"/b", "access"), 3, "")
@@ -54,22 +54,22 @@ def test_what_is_known_by_name_is_no_news_but_is_kept() -> None:
 
 
 def test_the_newest_are_few() -> None:
-    uses = Uses()
+    uses = FileUses()
     for number in range(NEWEST + 7):
         uses.keep(file_record(b"/%d" % number), 3, "")
     assert not uses.newest
-    uses.take_apart(7)
+    uses.decode(7)
     assert list(uses.newest) == [f"/{number}" for number in range(7)]
-    uses.take_apart(1000)
+    uses.decode(1000)
     assert list(uses.newest) == [f"/{number}" for number in range(7, NEWEST + 7)]
 
 
 def test_where_sockets_were_bound() -> None:
-    uses = Uses()
+    uses = FileUses()
     uses.keep(file_record(b"/run/a/socket", "bind"), 3, "")
     uses.keep(file_record(b"/run/b/socket", "bind", error=98), 3, "")
     uses.keep(file_record(b"/run/c/socket", "connect"), 3, "")
-    assert uses.bound() == {"/run/a"}
+    assert uses.socket_directories() == {"/run/a"}
 
 
 @pytest.mark.parametrize("raw", [file_record(b"/a")[:-1], file_record(b"/a", origin=7)], ids=["short", "door"])

@@ -31,7 +31,7 @@ def test_a_line(line: bytes, expected: Mount | None) -> None:
 
 
 def test_the_last_mount_at_a_place_counts_and_the_root_is_none() -> None:
-    told = [
+    mounts = [
         Mount("/"),
         Mount("/proc"),
         Mount("/b", "ext4"),
@@ -39,7 +39,7 @@ def test_the_last_mount_at_a_place_counts_and_the_root_is_none() -> None:
         Mount("/b", "tmpfs"),
         Mount("/b"),
     ]
-    assert mountinfo.joined(told) == (Mount("/b", "tmpfs"), Mount("/proc", "proc"))
+    assert mountinfo.joined(mounts) == (Mount("/b", "tmpfs"), Mount("/proc", "proc"))
 
 
 def test_our_own() -> None:

@@ -136,10 +136,10 @@ def test_casts_need_the_function_and_all_types() -> None:
     assert running_kernel.cast_constants(Btf(lacking.raw(), running_kernel.STRUCTS, functions=function)) == {}
     assert running_kernel.cast_constants(Btf(types.raw(), running_kernel.STRUCTS, functions=function)) == {
         "CAST_FUNCTION": 24,
-        "IS_DENTRY": 23,
-        "IS_FILE": 19,
-        "IS_LIST_HEAD": 21,
-        "IS_PT_REGS": 22,
+        "BTF_ID_DENTRY": 23,
+        "BTF_ID_FILE": 19,
+        "BTF_ID_LIST_HEAD": 21,
+        "BTF_ID_PT_REGS": 22,
     }
 
 
@@ -228,13 +228,13 @@ def test_the_hosts_mount_namespace() -> None:
 
 @pytest.mark.parametrize(
     ("first", "expected"),
-    [  # io_uring/io_uring.c and its tracepoint's arguments on kernels of these days
+    [  # the arguments of io_uring's tracepoint (io_uring/io_uring.c) on present kernels
         (("io_kiocb",), ("io_kiocb",)),
         (("void", "unsigned char", "unsigned long long"), ("", "unsigned char", "unsigned long long")),
         ((), ()),
     ],
 )
-def test_what_a_tracepoint_hands_over(first: tuple[str, ...], expected: tuple[str, ...]) -> None:
+def test_the_arguments_of_a_tracepoint(first: tuple[str, ...], expected: tuple[str, ...]) -> None:
     """A typedef of a pointer to a function, whose first argument is the tracepoint's own."""
     types = Types()  # 1 and 2: an integer and a structure; 3 and 4: pointers to the structure and to nothing
     types.add(INT, "unsigned char", extra=(8,)).group(STRUCT, "io_kiocb", ("opcode", 1, 0))
@@ -243,16 +243,17 @@ def test_what_a_tracepoint_hands_over(first: tuple[str, ...], expected: tuple[st
     arguments = [0, 4, *(word for name in first for word in (0, numbers[name]))]
     types.add(PROTOTYPE, count=1 + len(first), size=0, extra=arguments)
     types.add(POINTER, size=6).add(TYPEDEF, "btf_trace_io_uring_submit_req", size=7)
-    btf = Btf(types.raw(), running_kernel.STRUCTS, running_kernel.RING_TRACEPOINTS)
+    btf = Btf(types.raw(), running_kernel.STRUCTS, running_kernel.IO_URING_TRACEPOINTS)
     assert btf.tracepoint_arguments("io_uring_submit_req") == expected
     assert btf.tracepoint_arguments("io_uring_submit_sqe") == ()
 
 
 @pytest.mark.requires("bpf")
 def test_io_uring_of_this_kernel() -> None:
-    """What is found is what it is said to be: with a request all that names a file in it, or an operation."""
-    tracepoint, found = running_kernel.ring_constants(running_kernel.read_btf())
+    """The constants are complete: either those of a request and of all that names a file in it, or an
+    operation."""
+    tracepoint, found = running_kernel.io_uring_constants(running_kernel.read_btf())
     if not tracepoint:
-        pytest.skip("this kernel does not tell of io_uring's requests")
-    assert ("RING_REQUEST" in found) == (set(running_kernel.RING_OFFSETS) <= set(found))
-    assert ("RING_REQUEST" in found) != ("RING_OPERATION" in found)
+        pytest.skip("this kernel has no tracepoint of io_uring's requests")
+    assert ("IO_URING_REQUEST" in found) == (set(running_kernel.IO_URING_OFFSETS) <= set(found))
+    assert ("IO_URING_REQUEST" in found) != ("IO_URING_OPERATION" in found)

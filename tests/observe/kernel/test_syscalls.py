@@ -1,4 +1,4 @@
-"""The tables of system calls: for each architecture and ABI, and where the arguments are."""
+"""The tables of system calls: names for each architecture and ABI, and where the arguments are."""
 
 import dataclasses
 
@@ -37,7 +37,7 @@ def test_what_an_architecture_has_not() -> None:
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_family_is_there_on_each_architecture(machine: str) -> None:
-    """What issue and man pages count to a family, in the form that the architecture has."""
+    """What the man pages count to a family, in the form that the architecture has."""
     have = {name for name, _ in syscalls.shapes_by_number(machine=machine).values()}
     for name in (
         *("openat", "openat2", "open_by_handle_at", "execve", "execveat", "newfstatat", "statx", "faccessat"),
@@ -70,7 +70,7 @@ def test_a_shape_makes_sense(name: str) -> None:
             assert shape.opens or shape.dirfd != NONE
         case _:
             assert shape == dataclasses.replace(shape, path=NONE, dirfd=NONE, second=(NONE, NONE))
-    assert not shape.bare or shape.dirfd != NONE
+    assert not shape.empty_path or shape.dirfd != NONE
 
 
 def test_a_32_bit_call_has_a_wide_argument_in_two_registers() -> None:
@@ -80,12 +80,11 @@ def test_a_32_bit_call_has_a_wide_argument_in_two_registers() -> None:
     assert (wide[1].path, wide[1].dirfd) == (5, 4)
 
 
-def test_ring_operations() -> None:
+def test_io_uring_operations() -> None:
     """As in include/uapi/linux/io_uring.h."""
     numbers = {"nop": 0, "openat": 18, "statx": 21, "openat2": 28, "renameat": 35, "linkat": 39, "socket": 45}
     assert {name: io_uring.number_of(name) for name in numbers} == numbers
     assert io_uring.name_of(18) == "openat" and io_uring.name_of(250) == "250"
-    assert not set(io_uring.NAMED) & io_uring.UNNAMED and set(io_uring.NAMED) | io_uring.UNNAMED <= set(
-        io_uring.NAMES
-    )
-    assert syscalls.uses()[Abi.RING, 18] == ("io_uring openat", Use.READ)
+    assert not set(io_uring.PATH_OPERATIONS) & io_uring.SOCKET_OPERATIONS
+    assert set(io_uring.PATH_OPERATIONS) | io_uring.SOCKET_OPERATIONS <= set(io_uring.OPERATIONS)
+    assert syscalls.names_and_uses()[Abi.IO_URING, 18] == ("io_uring openat", Use.READ)

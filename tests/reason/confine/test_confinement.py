@@ -1,4 +1,5 @@
-"""What a run calls for: capabilities, no new privileges, the user. Writable places are test_writes'."""
+"""What a run calls for: capabilities, no new privileges, the user. Writable directories are in
+test_writable."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,11 +7,11 @@ from typing import Any
 import pytest
 
 from slimtrace.facts.capture import Answers, Capture
-from slimtrace.facts.confinement import GIVEN as CAPABILITIES
+from slimtrace.facts.confinement import DOCKER_CAPABILITIES as CAPABILITIES
 from slimtrace.facts.confinement import MEASURES, Confinement, Repairs
 from slimtrace.facts.events import CapabilitySet, Doubt, Exec, FirstCall, Listen, Origin, Phase, Socket
 from slimtrace.facts.runs import Run, Start
-from slimtrace.reason.confine.confinement import confinement
+from slimtrace.reason.confine.confinement import derive_confinement
 
 from ..trees import capture, selected
 
@@ -35,7 +36,7 @@ def confined(
     seen: Capture = capture({**TREE, **(spec or {})}, execs=trace.pop("execs", [APP]), config=config, **trace)
     assert isinstance(seen.contents, Answers)
     seen = replace(seen, runs=runs, contents=replace(seen.contents, capable=capable or {}))
-    return confinement(seen, selected(seen), repairs or Repairs(), without)
+    return derive_confinement(seen, selected(seen), repairs or Repairs(), without)
 
 
 def granted(*names: str, phase: Phase = Phase.APP, origin: Origin = Origin.CONTAINER) -> CapabilitySet:
@@ -77,7 +78,7 @@ def test_it_is_never_more_than_docker_gives() -> None:
     assert "net_admin, sys_admin" in note
 
 
-def test_all_that_docker_gives_is_left_where_nothing_was_told() -> None:
+def test_all_that_docker_gives_is_left_where_capabilities_were_not_traced() -> None:
     found = confined(
         {"/usr/bin/helper": "file 0755"},
         execs=[APP, OPENED],
@@ -89,7 +90,7 @@ def test_all_that_docker_gives_is_left_where_nothing_was_told() -> None:
     assert "not known" in found.notes[0]
 
 
-def test_a_container_that_was_watched_from_its_middle_on() -> None:
+def test_a_container_that_was_traced_from_its_middle_on() -> None:
     (note,) = confined(doubts=[Doubt("attached", "held files only")]).notes
     assert "from its middle on" in note
 
@@ -100,7 +101,7 @@ def test_a_repair_adds_a_capability() -> None:
     assert found.reasons["kill"].startswith("repair") and not found.reasons["chown"].startswith("repair")
 
 
-def test_the_reason_names_the_call_and_who_made_it_first() -> None:
+def test_the_reason_names_the_call_and_its_first_caller() -> None:
     calls = [FirstCall("setgid", "/bin/\nb"), FirstCall("setuid", "/runc", phase=Phase.FILTERED)]
     found = confined(capabilities=[granted("setgid", "setuid")], first_calls=calls)
     assert found.reasons["setgid"] == "granted in the run; /bin/\\nb called setgid"
@@ -122,13 +123,13 @@ def test_the_reason_names_the_call_and_who_made_it_first() -> None:
         ("2755", "", False),
     ],
 )
-def test_a_program_of_anothers_must_gain_privileges(mode: str, user: str, gains: bool) -> None:
+def test_a_setuid_program_of_another_user_must_gain_privileges(mode: str, user: str, gains: bool) -> None:
     tree = {"/usr/bin/helper": f"file {mode}"} if mode[0] == "0" else {"/usr/bin/helper": "file 0755"}
     seen = capture({**TREE, **tree}, execs=[APP, OPENED], config={"User": user})
     entries = {**seen.tree.entries}
     entries["/usr/bin/helper"] = replace(entries["/usr/bin/helper"], mode=int(mode, 8))
     seen = replace(seen, tree=replace(seen.tree, entries=entries))
-    found = confinement(seen, selected(seen))
+    found = derive_confinement(seen, selected(seen))
     assert found.no_new_privileges is not gains
     assert ("/usr/bin/helper" in found.reasons["no-new-privileges"]) is gains
     assert len(found.notes) == gains
@@ -160,7 +161,7 @@ def test_file_capabilities(
     assert (found.cap_add, found.no_new_privileges) == (cap_add, not gains)
 
 
-def test_a_stranger_s_programs_do_not_count() -> None:
+def test_programs_of_an_exec_session_do_not_count() -> None:
     outside = replace(OPENED, origin=Origin.EXEC, parent=9)
     found = confined(
         {"/usr/bin/helper": "file 0755"}, execs=[APP, outside], config={"User": "web"},

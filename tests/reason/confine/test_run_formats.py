@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from slimtrace.facts.confinement import Confinement, Writable
 from slimtrace.reason.confine import yaml_text
-from slimtrace.reason.confine.compose import compose, service_name
-from slimtrace.reason.confine.docker_run import docker_run
-from slimtrace.reason.confine.kubernetes import kubernetes
+from slimtrace.reason.confine.compose import service_name, service_yaml
+from slimtrace.reason.confine.docker_run import command_line
+from slimtrace.reason.confine.kubernetes import pod_manifest
 
 KUBERNETES = "1.34"  # whose schemas are asked, as strictly as the API server does
 PLACES = (
@@ -31,7 +31,7 @@ USER = Confinement(user="1000:7", uid=1000, gid=7, writable=(Writable("/data", v
 
 
 def composed(*words: Any) -> dict[str, Any]:
-    text = compose(*words)
+    text = service_yaml(*words)
     PyCompose.from_yaml(text)  # which reads the Compose specification and nothing else
     found = yaml.safe_load(text)
     (service,) = found["services"].values()
@@ -39,13 +39,13 @@ def composed(*words: Any) -> dict[str, Any]:
 
 
 def pod(*words: Any, **more: str) -> dict[str, Any]:
-    found = yaml.safe_load(kubernetes(*words, **more))
+    found = yaml.safe_load(pod_manifest(*words, **more))
     kubernetes_validate.validate(found, KUBERNETES, strict=True)
     return dict(found["spec"])
 
 
 def test_docker_run() -> None:
-    assert docker_run("my/web:1", WEB, "here/a b.json", "slimtrace-web") == (
+    assert command_line("my/web:1", WEB, "here/a b.json", "slimtrace-web") == (
         "docker run \\\n"
         "  --cap-drop ALL \\\n"
         "  --cap-add CHOWN \\\n"
@@ -59,11 +59,11 @@ def test_docker_run() -> None:
         "  --tmpfs /tmp:exec,mode=1777,uid=5,gid=6 \\\n"
         "  my/web:1\n"
     )
-    assert docker_run("x", PLAIN) == "docker run \\\n  --cap-drop ALL \\\n  x\n"
-    assert "--user 1000:7" in docker_run("x", USER)
+    assert command_line("x", PLAIN) == "docker run \\\n  --cap-drop ALL \\\n  x\n"
+    assert "--user 1000:7" in command_line("x", USER)
 
 
-def test_compose() -> None:
+def test_compose_service() -> None:
     assert composed("my/web:1", WEB, "a.json", "slimtrace-web") == {
         "image": "my/web:1",
         "cap_drop": ["ALL"],
@@ -83,9 +83,9 @@ def test_compose() -> None:
 @pytest.mark.parametrize("profiles", [(), ("a.json",), ("$HOME/${x}.json", "slimtrace-web")])
 def test_compose_by_the_schema(confinement: Confinement, profiles: tuple[str, ...]) -> None:
     checker = jsonschema.Draft201909Validator(schemas.compose())
-    checker.validate(yaml.safe_load(compose("my/web:1", confinement, *profiles)))
+    checker.validate(yaml.safe_load(service_yaml("my/web:1", confinement, *profiles)))
     # That the schema is one that can refuse.
-    wrong = yaml.safe_load(compose("my/web:1", confinement, *profiles).replace("read_only:", "read_onyl:"))
+    wrong = yaml.safe_load(service_yaml("my/web:1", confinement, *profiles).replace("read_only:", "read_onyl:"))
     with pytest.raises(jsonschema.ValidationError):
         checker.validate(wrong)
 
@@ -124,7 +124,7 @@ def test_a_pod_s_user() -> None:
         assert container["securityContext"].items() >= user.items()
     root = pod("x", Confinement(user="root", uid=0, gid=0))["containers"][0]["securityContext"]
     assert root["runAsUser"] == 0 and root["runAsNonRoot"] is False
-    assert "runAsUser" in kubernetes("x", Confinement(user="who"))  # a comment
+    assert "runAsUser" in pod_manifest("x", Confinement(user="who"))  # a comment
 
 
 def test_a_pod_without_confinement() -> None:
@@ -159,7 +159,7 @@ def test_a_service_s_name(image: str, name: str) -> None:
     ("right", "wrong"), [("cap_drop", "cap_dropped"), ("read_only: true", "read_only: [1]"), ("target", "aim")]
 )
 def test_the_compose_reader_refuses_what_is_wrong(right: str, wrong: str) -> None:
-    text = compose("x", WEB)
+    text = service_yaml("x", WEB)
     assert right in text
     with pytest.raises(ValueError):
         PyCompose.from_yaml(text.replace(right, wrong))
@@ -174,7 +174,7 @@ def test_the_compose_reader_refuses_what_is_wrong(right: str, wrong: str) -> Non
     ],
 )
 def test_the_schema_of_pods_refuses_what_is_wrong(right: str, wrong: str) -> None:
-    text = kubernetes("x", WEB)
+    text = pod_manifest("x", WEB)
     assert right in text
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(yaml.safe_load(text.replace(right, wrong)), KUBERNETES, strict=True)
@@ -208,10 +208,10 @@ def test_hostile_texts_stay_texts(image: str, seccomp: str, apparmor: str) -> No
     """Whatever the image or a profile is called: a shell and a YAML reader see these words and no others."""
     place = Writable("/$x/'q", volume=True)
     found = Confinement(writable=(place,), user=image)
-    words = shlex.split(docker_run(image, found, seccomp, apparmor).replace("\\\n", " "))
+    words = shlex.split(command_line(image, found, seccomp, apparmor).replace("\\\n", " "))
     assert words[-1] == image and words[words.index("--volume") + 1] == place.path
     # Compose's own reader would refuse what is no image name.
-    (service,) = yaml.safe_load(compose(image, found, seccomp, apparmor))["services"].values()
+    (service,) = yaml.safe_load(service_yaml(image, found, seccomp, apparmor))["services"].values()
     assert service["image"] == as_yaml_reads(image).replace("$", "$$")
     assert service["volumes"] == [{"type": "volume", "target": "/$$x/'q"}]
     spec = pod(image, found, seccomp, apparmor)

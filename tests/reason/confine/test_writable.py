@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from slimtrace.facts.confinement import Confinement, Repairs, Writable
 from slimtrace.facts.events import Exec, FileUse, Origin, Use
 from slimtrace.facts.paths import below
-from slimtrace.reason.confine.confinement import confinement
-from slimtrace.reason.confine.volatile_names import masked
+from slimtrace.reason.confine.confinement import derive_confinement
+from slimtrace.reason.confine.volatile_names import mask
 from slimtrace.reason.keep.rules import Rules
 
 from ..trees import capture, orders, selected
@@ -41,13 +41,13 @@ def write(path: str, asked: str = "", created: bool = True, **more: Any) -> File
 def confined(
     *uses: FileUse,
     spec: Mapping[str, str] | None = None,
-    more: tuple[str, ...] = (),
+    repaired: tuple[str, ...] = (),
     rules: Rules | None = None,
     execs: tuple[Exec, ...] = (),
     **seen: Any,
 ) -> Confinement:
     run = capture({**TREE, **(spec or {})}, uses, [APP, *execs], **seen)
-    return confinement(run, selected(run, rules), Repairs(writable=more))
+    return derive_confinement(run, selected(run, rules), Repairs(writable=repaired))
 
 
 def places(found: Confinement) -> set[str]:
@@ -102,8 +102,8 @@ def test_a_reason_is_the_same_in_every_run() -> None:
         ("/tmp/tmpab12cd34", "/tmp/…"),
     ],
 )
-def test_names_that_are_made_up(name: str, shown: str) -> None:
-    assert masked(name) == shown
+def test_volatile_names_are_masked(name: str, shown: str) -> None:
+    assert mask(name) == shown
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_cannot_be_writable_alone_forbids_a_read_only_root(use: FileUse) ->
 def test_what_an_image_from_scratch_lacks_is_made_with_the_place() -> None:
     made = (change("mkdir", "/var/lib"), change("mkdir", "/var/lib/x"), write("/var/lib/x/y"))
     seen = capture({"/usr/bin/app": "file 0755"}, made, [APP])
-    assert places(confinement(seen, selected(seen))) == {"/var/lib/x+"}
+    assert places(derive_confinement(seen, selected(seen))) == {"/var/lib/x+"}
 
 
 def test_a_directory_that_is_moved_into_place_cannot_be_there_before() -> None:
@@ -224,12 +224,14 @@ def test_python_does_without_its_bytecode() -> None:
 
 
 def test_a_repair_makes_a_directory_writable() -> None:
-    found = confined(more=("/var/lib/app", "/var/run", "/proc/x", "/opt/new", "/usr/lib/python3/__pycache__"))
+    found = confined(
+        repaired=("/var/lib/app", "/var/run", "/proc/x", "/opt/new", "/usr/lib/python3/__pycache__")
+    )
     assert places(found) == {"/var/lib/app+", "/run", "/opt/new+"}
     assert all(place.reason.startswith("repair") for place in found.writable)
-    found = confined(more=("/etc",))
+    found = confined(repaired=("/etc",))
     assert not found.read_only and "/etc" in found.notes[0]
-    assert places(confined(more=("/var/cache/app/file",), spec={"/var/cache/app/file": "file"})) == {
+    assert places(confined(repaired=("/var/cache/app/file",), spec={"/var/cache/app/file": "file"})) == {
         "/var/cache/app"
     }
 
@@ -239,7 +241,7 @@ def test_what_was_mounted_is_to_be_mounted_again() -> None:
     assert note.startswith("/mnt/data")
 
 
-def test_volumes_are_told() -> None:
+def test_volumes_are_in_the_reason() -> None:
     assert "/d\\n" in confined(config={"Volumes": {"/d\n": {}}}).reasons["read-only"]
 
 

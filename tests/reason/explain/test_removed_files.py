@@ -1,9 +1,9 @@
-"""What went, by package and by directory."""
+"""The removed files, by package and by directory."""
 
 import json
 from dataclasses import replace
 
-from slimtrace.reason.explain.removed_files import DirectoryLoss, PackageLoss, difference, kept_in
+from slimtrace.reason.explain.removed_files import DirectoryLoss, PackageLoss, find_removed, kept_paths
 
 from ..keep.packages.test_packages import INFO, STATUS, stanza
 from ..trees import capture
@@ -31,13 +31,13 @@ KEPT = {"/usr/a1", "/usr/link", "/usr/c", "/one", *DATABASE}
 
 
 def test_by_package() -> None:
-    found = difference(capture(SPEC), "slim", KEPT)
+    found = find_removed(capture(SPEC), "slim", KEPT)
     assert found.packages == (PackageLoss("deb", "b", "1", 1, 1, 7000), PackageLoss("deb", "a", "1", 1, 3, 20))
     assert [one.whole for one in found.packages] == [True, False]
 
 
 def test_by_directory() -> None:
-    found = difference(capture(SPEC), "slim", KEPT)
+    found = find_removed(capture(SPEC), "slim", KEPT)
     assert found.directories == (
         DirectoryLoss("/opt/app", 1, 50),
         DirectoryLoss("/opt/app/lib", 2, 11),
@@ -46,7 +46,7 @@ def test_by_directory() -> None:
 
 
 def test_totals_and_names_of_one_file() -> None:
-    found = difference(capture(SPEC), "slim", KEPT)
+    found = find_removed(capture(SPEC), "slim", KEPT)
     assert (found.gone, found.files) == (8, len(SPEC))
     assert found.gone_bytes == 7000 + 20 + 50 + 5 + 6 + 8
     assert {path.path: path.bytes for path in found.paths}["/two"] == 0  # its content stayed, as /one
@@ -56,14 +56,14 @@ def test_totals_and_names_of_one_file() -> None:
 
 def test_what_a_report_lists() -> None:
     seen = capture({"/a\n": "file size=5", "/b": "file size=9", "/c": "file"})
-    assert kept_in(seen, {"/a\\n": 5, "/b": 2, "/gone": 1, "/": 0}) == (frozenset({"/", "/a\n", "/b"}), 7)
+    assert kept_paths(seen, {"/a\\n": 5, "/b": 2, "/gone": 1, "/": 0}) == (frozenset({"/", "/a\n", "/b"}), 7)
 
 
 def test_json() -> None:
     seen = capture({"/a\x1b[1m": "file size=5", "/\udcff": "file"})
-    found = difference(replace(seen, image=replace(seen.image, reference="my\x07")), "slim", ())
-    told = json.loads(json.dumps(found.to_json(True)))
-    assert next(iter(told)) == "schema"
-    assert [one["path"] for one in told["paths"]] == ["/a\\x1b[1m", "/\\xff"]
-    assert told["fat"] == "my\\x07"
+    found = find_removed(replace(seen, image=replace(seen.image, reference="my\x07")), "slim", ())
+    body = json.loads(json.dumps(found.to_json(True)))
+    assert next(iter(body)) == "schema"
+    assert [one["path"] for one in body["paths"]] == ["/a\\x1b[1m", "/\\xff"]
+    assert body["fat"] == "my\\x07"
     assert "paths" not in found.to_json(False)

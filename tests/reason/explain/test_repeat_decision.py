@@ -38,7 +38,7 @@ def stored() -> Answers:
 
 def test_the_same_questions_have_the_same_answers() -> None:
     again = decide(replace(SEEN, contents=stored()), EXACT)
-    assert again.unasked == ()
+    assert again.unanswered == ()
     assert again.selection == selected(SEEN, EXACT)
 
 
@@ -46,10 +46,10 @@ def test_a_question_without_an_answer_is_noticed() -> None:
     answers = stored()
     some = replace(answers, elfs={path: elf for path, elf in answers.elfs.items() if path != "/opt/tool"})
     again = decide(replace(SEEN, contents=some), EXACT)
-    assert again.unasked == ("/opt/tool",)
+    assert again.unanswered == ("/opt/tool",)
     assert again.selection.kept.keys() < selected(SEEN, EXACT).kept.keys()
 
 
 def test_other_rules_ask_other_questions() -> None:
     again = decide(replace(SEEN, contents=stored()), replace(EXACT, include_paths=("/entry",)))
-    assert "/entry" in again.unasked
+    assert "/entry" in again.unanswered

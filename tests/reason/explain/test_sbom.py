@@ -9,19 +9,19 @@ from cyclonedx.validation import make_schemabased_validator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimtrace.reason.explain.sbom import os_release, purl, sbom
-from slimtrace.reason.keep.packages import Package, System
+from slimtrace.reason.explain.sbom import cyclonedx_json, os_release, purl
+from slimtrace.reason.keep.packages import Package, PackageType
 
 from ..trees import capture
 
 DEBIAN = {"/usr/lib/os-release": 'text ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12"\n# ID=x\n'}
 RELEASE = {"ID": "debian", "VERSION_ID": "12"}
-LIBC = Package(System.DEB, "libc6", "2.36-9+deb12u10", "amd64", source="glibc", files=("/x",))
-FLASK = Package(System.PYPI, "Flask_Thing", "3.0", licenses=("BSD-3-Clause",))
+LIBC = Package(PackageType.DEB, "libc6", "2.36-9+deb12u10", "amd64", source="glibc", files=("/x",))
+FLASK = Package(PackageType.PYPI, "Flask_Thing", "3.0", licenses=("BSD-3-Clause",))
 
 
 def made(*packages: Package, spec: dict[str, str] | None = None) -> dict[str, Any]:
-    text = sbom(capture(DEBIAN if spec is None else spec), "my/app.slim:1", packages)
+    text = cyclonedx_json(capture(DEBIAN if spec is None else spec), "my/app.slim:1", packages)
     problem = make_schemabased_validator(OutputFormat.JSON, SchemaVersion.V1_5).validate_str(text)
     assert problem is None, problem
     found: dict[str, Any] = json.loads(text)
@@ -33,22 +33,22 @@ def made(*packages: Package, spec: dict[str, str] | None = None) -> dict[str, An
     [
         (LIBC, "pkg:deb/debian/libc6@2.36-9%2Bdeb12u10?arch=amd64&distro=debian-12&upstream=glibc"),
         (
-            Package(System.DEB, "bzip2", "1+b1", "amd64", source="bzip2", source_version="1"),
+            Package(PackageType.DEB, "bzip2", "1+b1", "amd64", source="bzip2", source_version="1"),
             "pkg:deb/debian/bzip2@1%2Bb1?arch=amd64&distro=debian-12&upstream=bzip2%401",
         ),
         (
-            Package(System.APK, "musl", "1.2-r4", "x86_64"),
+            Package(PackageType.APK, "musl", "1.2-r4", "x86_64"),
             "pkg:apk/debian/musl@1.2-r4?arch=x86_64&distro=debian-12",
         ),
         (
-            Package(System.RPM, "bash", "1:5.1-2", "x86_64"),
+            Package(PackageType.RPM, "bash", "1:5.1-2", "x86_64"),
             "pkg:rpm/debian/bash@5.1-2?arch=x86_64&distro=debian-12&epoch=1",
         ),
         (FLASK, "pkg:pypi/flask-thing@3.0"),
-        (Package(System.NPM, "@scope/a", "1"), "pkg:npm/%40scope/a@1"),
-        (Package(System.GEM, "nokogiri", "1", "x86_64-linux"), "pkg:gem/nokogiri@1?platform=x86_64-linux"),
-        (Package(System.MAVEN, "org.a:b", "1"), "pkg:maven/org.a/b@1"),
-        (Package(System.NPM, "without"), "pkg:npm/without"),
+        (Package(PackageType.NPM, "@scope/a", "1"), "pkg:npm/%40scope/a@1"),
+        (Package(PackageType.GEM, "nokogiri", "1", "x86_64-linux"), "pkg:gem/nokogiri@1?platform=x86_64-linux"),
+        (Package(PackageType.MAVEN, "org.a:b", "1"), "pkg:maven/org.a/b@1"),
+        (Package(PackageType.NPM, "without"), "pkg:npm/without"),
     ],
 )
 def test_package_urls(package: Package, expected: str) -> None:
@@ -82,7 +82,7 @@ def test_the_order_of_packages_does_not_matter() -> None:
     ],
 )
 def test_licenses(names: tuple[str, ...], licenses: object) -> None:
-    (component,) = made(Package(System.GEM, "a", "1", licenses=names), spec={})["components"]
+    (component,) = made(Package(PackageType.GEM, "a", "1", licenses=names), spec={})["components"]
     assert component.get("licenses") == licenses
 
 
@@ -107,9 +107,9 @@ ODD = st.text(st.characters(codec=None), max_size=20) | st.sampled_from(
 )
 
 
-@given(st.sampled_from(sorted(System)), ODD, ODD, ODD, st.lists(ODD, max_size=3))
+@given(st.sampled_from(sorted(PackageType)), ODD, ODD, ODD, st.lists(ODD, max_size=3))
 def test_a_package_may_call_itself_what_it_likes(
-    kind: System, name: str, version: str, architecture: str, licenses: list[str]
+    kind: PackageType, name: str, version: str, architecture: str, licenses: list[str]
 ) -> None:
     package = Package(kind, name, version, architecture, tuple(licenses), source=name, source_version=version)
     assert len(made(package, spec={})["components"]) == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slimtrace.facts.events import Exec, FileUse, Mount, Origin, Use
 from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.explain.repeat_decision import decide
-from slimtrace.reason.explain.why import Account, Step, Verdict, explain
+from slimtrace.reason.explain.why import Explanation, Step, Verdict, explain
 from slimtrace.reason.keep.rules import Rules
 
 from ..trees import DASH, GLIBC, INTERP, capture, read
@@ -50,19 +50,19 @@ USES = [
 ]
 
 
-def account(path: str, *patterns: str, owner: dict[str, str] | None = None) -> Account:
+def explanation(path: str, *patterns: str, owner: dict[str, str] | None = None) -> Explanation:
     seen = capture(TREE, USES, EXECS, CONFIG, own_execs=(8,))
     seen = replace(seen, trace=replace(seen.trace, mounts=(Mount("/data", "ext4"),)))
     rules = Rules(exclude_patterns=patterns)
     return explain(seen, decide(seen, rules), path, lambda path: (owner or {}).get(path, ""))
 
 
-def told(found: Account) -> dict[str, str]:
+def reason_texts(found: Explanation) -> dict[str, str]:
     return {each.code: each.text for each in found.because}
 
 
 def test_a_kept_file_has_its_chain_its_reasons_and_its_package() -> None:
-    found = account("/srv/app/static/a.css", owner={"/srv/app/server": "app"})
+    found = explanation("/srv/app/static/a.css", owner={"/srv/app/server": "app"})
     assert found.verdict is Verdict.KEPT
     assert found.chain == (
         Step("/entry.sh", "executed by the container's start"),
@@ -73,9 +73,9 @@ def test_a_kept_file_has_its_chain_its_reasons_and_its_package() -> None:
     assert (found.kind, found.size, found.because) == ("file", 10, ())
 
 
-def test_what_was_seen_is_told_before_what_is_only_named() -> None:
+def test_a_recorded_reason_comes_before_a_configured_one() -> None:
     # /entry.sh executes it; ENTRYPOINT only names it.
-    assert account("/usr/bin/dash").chain[-1].words == "interpreter of /entry.sh"
+    assert explanation("/usr/bin/dash").chain[-1].words == "interpreter of /entry.sh"
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_what_was_seen_is_told_before_what_is_only_named() -> None:
     ],
 )
 def test_a_path_is_read_as_the_container_reads_it(asked: str, path: str) -> None:
-    assert account(asked).path == path
-    assert account(asked).asked == asked
+    assert explanation(asked).path == path
+    assert explanation(asked).asked == asked
 
 
-def test_a_link_has_an_account_of_its_own_and_one_of_what_it_leads_to() -> None:
-    found = account("/bin/sh")
+def test_a_link_has_an_explanation_of_its_own_and_one_of_what_it_leads_to() -> None:
+    found = explanation("/bin/sh")
     assert [(link.path, link.target, link.kept) for link in found.links] == [("/bin", "usr/bin", True)]
     assert (found.path, found.target, found.verdict) == ("/usr/bin/sh", "dash", Verdict.KEPT)
     assert found.end
@@ -106,32 +106,32 @@ def test_a_link_has_an_account_of_its_own_and_one_of_what_it_leads_to() -> None:
 
 
 def test_a_file_is_not_there_by_the_name_of_a_dropped_link() -> None:
-    found = account("current/a.css")
+    found = explanation("current/a.css")
     assert found.verdict is Verdict.DROPPED
-    assert "/srv/app/current" in told(found)["link"]
-    assert account("static/a.css").verdict is Verdict.KEPT
+    assert "/srv/app/current" in reason_texts(found)["link"]
+    assert explanation("static/a.css").verdict is Verdict.KEPT
 
 
 def test_links_that_lead_nowhere_end() -> None:
-    end = account("/srv/app/broken").end
+    end = explanation("/srv/app/broken").end
     assert end
     assert (end.path, end.verdict) == ("/srv/app/gone/away", Verdict.ABSENT)
-    assert account("/srv/app/loop").verdict is Verdict.DROPPED
-    assert account("/srv/app/loop/x").verdict is Verdict.ABSENT
+    assert explanation("/srv/app/loop").verdict is Verdict.DROPPED
+    assert explanation("/srv/app/loop/x").verdict is Verdict.ABSENT
 
 
 def test_a_directory_counts_what_is_below() -> None:
-    below = account("/srv/app/static").below
+    below = explanation("/srv/app/static").below
     assert below
     assert (below.kept, below.kept_bytes, below.dropped, below.dropped_bytes) == (1, 10, 2, 60)
 
 
 def test_other_names_of_a_file() -> None:
-    assert account("/srv/names/one").verdict is Verdict.KEPT
-    found = account("/srv/names/two")
+    assert explanation("/srv/names/one").verdict is Verdict.KEPT
+    found = explanation("/srv/names/two")
     assert found.verdict is Verdict.DROPPED
-    assert "/srv/names/one" in told(found)["hardlink"]
-    below = account("/srv/names").below
+    assert "/srv/names/one" in reason_texts(found)["hardlink"]
+    below = explanation("/srv/names").below
     assert below
     assert (below.kept_bytes, below.dropped_bytes) == (5, 5)
 
@@ -154,31 +154,31 @@ def test_other_names_of_a_file() -> None:
     ],
 )
 def test_why_a_path_is_not_there(path: str, verdict: Verdict, code: str, words: str) -> None:
-    found = account(path)
+    found = explanation(path)
     assert found.verdict is verdict
-    assert words in told(found)[code]
+    assert words in reason_texts(found)[code]
     assert found.chain == found.reasons == ()
 
 
-def test_an_exclude_pattern_is_named_with_what_it_stood_against() -> None:
-    found = told(account("static/a.css", "/no/**", "**/*.css"))
+def test_an_exclude_pattern_is_named_with_the_reasons_without_it() -> None:
+    found = reason_texts(explanation("static/a.css", "/no/**", "**/*.css"))
     assert found == {
         "excluded": "it is excluded by the pattern **/*.css; without that: opened by /srv/app/server"
     }
-    assert "too" in told(account("static/b.css", "**/*.css"))["excluded"]
+    assert "too" in reason_texts(explanation("static/b.css", "**/*.css"))["excluded"]
 
 
 def test_the_package_of_a_dropped_path_tells_what_of_it_is_kept() -> None:
     owner = {"/srv/app/static/b.css": "app", "/srv/app/server": "app"}
-    assert told(account("static/b.css", owner=owner))["package"] == (
+    assert reason_texts(explanation("static/b.css", owner=owner))["package"] == (
         "it belongs to the package app, of which is kept: /srv/app/server"
     )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.sampled_from("/.ab\n\x1b[\udcff é"), max_size=12))
-def test_any_path_has_an_account(path: str) -> None:
-    found = account(path)
+def test_any_path_has_an_explanation(path: str) -> None:
+    found = explanation(path)
     assert (found.verdict is Verdict.KEPT) == bool(found.chain or found.path == "/")
     assert bool(found.because) == (found.verdict is not Verdict.KEPT)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimtrace.facts.image import HistoryEntry, Image
-from slimtrace.reason.image.dockerfile import base_of, reverse
+from slimtrace.reason.image.dockerfile import find_base, reconstruct
 
 HASH = "ab" * 32
 HASHED = f"# the source, {{}}, is known by its hash only: sha256:{HASH}"
@@ -20,7 +20,7 @@ def body(*lines: HistoryEntry | str) -> str:
     history = tuple(
         line if isinstance(line, HistoryEntry) else HistoryEntry(line, empty=True) for line in lines
     )
-    text = reverse(Image(id="sha256:1", reference="app:1", history=history))
+    text = reconstruct(Image(id="sha256:1", reference="app:1", history=history))
     return "\n".join(line for line in text.splitlines()[3:] if line)
 
 
@@ -78,9 +78,15 @@ def test_layers_show_their_size() -> None:
     assert body("CMD x", HistoryEntry("/bin/sh -c y", size=7)).endswith("# 7 bytes\nRUN y")
 
 
-def test_without_history_the_configuration_speaks() -> None:
+def test_without_history_the_configuration_gives_the_instructions() -> None:
     image = Image(id="i", reference="r", config={"Env": ["A=b"], "Cmd": ["x"], "User": "u", "WorkingDir": "/w"})
-    assert reverse(image).splitlines()[3:] == ["FROM scratch", "ENV A=b", "WORKDIR /w", "USER u", 'CMD ["x"]']
+    assert reconstruct(image).splitlines()[3:] == [
+        "FROM scratch",
+        "ENV A=b",
+        "WORKDIR /w",
+        "USER u",
+        'CMD ["x"]',
+    ]
 
 
 BUILDKIT = [
@@ -129,15 +135,15 @@ BUILDKIT = [
 @pytest.mark.parametrize(("history", "dockerfile"), BUILDKIT)
 def test_each_spelling_of_other_builders(history: str, dockerfile: str) -> None:
     image = Image(id="i", reference="r", history=(HistoryEntry("CMD x", empty=True), HistoryEntry(history)))
-    lines = [line for line in reverse(image).splitlines() if line and not line.startswith("# syntax=")]
+    lines = [line for line in reconstruct(image).splitlines() if line and not line.startswith("# syntax=")]
     assert "\n".join(lines[3:]) == f"FROM scratch\nCMD x\n{dockerfile}"
 
 
-def test_a_document_needs_a_builder_that_knows_it() -> None:
+def test_a_here_document_needs_a_builder_that_knows_it() -> None:
     image = Image(id="i", reference="r", history=(HistoryEntry("RUN /bin/sh -c a\nb\n # buildkit"),))
-    assert reverse(image).startswith("# syntax=docker/dockerfile:1\n")
+    assert reconstruct(image).startswith("# syntax=docker/dockerfile:1\n")
     image = Image(id="i", reference="r", history=(HistoryEntry("RUN /bin/sh -c a # buildkit"),))
-    assert "syntax" not in reverse(image)
+    assert "syntax" not in reconstruct(image)
 
 
 def test_the_configuration_tells_which_spaces_are_a_value_s_own() -> None:
@@ -149,7 +155,7 @@ def test_the_configuration_tells_which_spaces_are_a_value_s_own() -> None:
     }
     lines = ("ENV A=b C=d E=f", "LABEL one=two three=four", "VOLUME [/a b /c]", "SHELL [/bin/my shell -c]")
     history = tuple(HistoryEntry(line, empty=True) for line in (*lines, "RUN /bin/my shell -c x # buildkit"))
-    assert reverse(Image(id="i", reference="r", config=config, history=history)).splitlines()[4:] == [
+    assert reconstruct(Image(id="i", reference="r", config=config, history=history)).splitlines()[4:] == [
         'ENV A="b C=d" E=f',
         'LABEL one="two three=four"',
         "",
@@ -167,7 +173,7 @@ def test_a_classic_history_without_a_shell() -> None:
     )
 
 
-def test_build_arguments_that_their_default_explains_are_not_told() -> None:
+def test_build_arguments_that_equal_their_default_are_not_noted() -> None:
     lines = ("ARG V=1 2", "ARG W=3", "RUN |2 V=1 2 W=4 /bin/sh -c make # buildkit")
     assert body(*lines) == 'FROM scratch\nARG V="1 2"\nARG W=3\n# with build argument W=4\nRUN make'
 
@@ -175,7 +181,7 @@ def test_build_arguments_that_their_default_explains_are_not_told() -> None:
 def test_triggers_that_only_the_configuration_has() -> None:
     history = (HistoryEntry("ONBUILD RUN base", empty=True), HistoryEntry("ONBUILD RUN a", empty=True))
     image = Image(id="i", reference="r", config={"OnBuild": ["RUN a", "COPY . /x"]}, history=history)
-    assert [line for line in reverse(image).splitlines()[4:] if line] == [
+    assert [line for line in reconstruct(image).splitlines()[4:] if line] == [
         "# not in force any more: it was for images built from a base of this one",
         "# ONBUILD RUN base",
         "ONBUILD RUN a",
@@ -190,8 +196,8 @@ BASE = Image("sha256:b", "base:1", layers=("l1",), history=(FIRST,), config={"Sh
 def test_the_base_that_is_known_is_named() -> None:
     last = HistoryEntry("RUN /bin/zsh -c mine # buildkit", size=3)
     image = Image("sha256:i", "app:1", layers=("l1", "l2"), history=(FIRST, last))
-    assert base_of(image, [BASE]) is BASE
-    assert reverse(image, BASE).splitlines()[2:] == [
+    assert find_base(image, [BASE]) is BASE
+    assert reconstruct(image, BASE).splitlines()[2:] == [
         "# base:1 is the local image that this one begins with: its instructions are not repeated.",
         "FROM base:1",
         "",
@@ -212,9 +218,9 @@ def test_which_image_is_the_base() -> None:
         Image("sha256:4", "told:1", layers=("l1",), history=(HistoryEntry("RUN other", size=5),)),
         Image("sha256:5", "empty:1"),
     ]
-    assert base_of(image, [BASE, nearer, *others]) is nearer
-    assert base_of(image, [nearer, BASE, *others]) is nearer
-    assert base_of(image, others) is None
+    assert find_base(image, [BASE, nearer, *others]) is nearer
+    assert find_base(image, [nearer, BASE, *others]) is nearer
+    assert find_base(image, others) is None
 
 
 @settings(max_examples=300, deadline=None)
@@ -223,7 +229,7 @@ def test_which_image_is_the_base() -> None:
     st.text(max_size=9),
 )
 def test_any_history_makes_a_dockerfile_that_steers_no_terminal(lines: list[str], name: str) -> None:
-    shown = reverse(Image(id="i", reference=name, history=tuple(map(HistoryEntry, lines))))
+    shown = reconstruct(Image(id="i", reference=name, history=tuple(map(HistoryEntry, lines))))
     assert all(char in "\n\t" or char.isprintable() for char in shown)
     assert shown.startswith("# ")
 
@@ -246,7 +252,7 @@ def test_any_history_makes_a_dockerfile_that_steers_no_terminal(lines: list[str]
 )
 def test_a_forged_history_takes_no_time(line: str) -> None:
     begun = time.monotonic()
-    reverse(Image(id="i", reference="r", history=(HistoryEntry(line), HistoryEntry(line))))
+    reconstruct(Image(id="i", reference="r", history=(HistoryEntry(line), HistoryEntry(line))))
     assert time.monotonic() - begun < 5
 
 
@@ -254,5 +260,5 @@ def test_a_forged_history_takes_no_time(line: str) -> None:
     "text", ["RUN \x1b[2J", "\x1b]0;x\x07", "COPY \u202ex /y", "RUN a\rb", "RUN", "|9", "|1 "]
 )
 def test_a_hostile_history_steers_no_terminal(text: str) -> None:
-    shown = reverse(Image(id="i", reference="r\x1b", history=(HistoryEntry(text),)))
+    shown = reconstruct(Image(id="i", reference="r\x1b", history=(HistoryEntry(text),)))
     assert all(char in "\n\t" or char.isprintable() for char in shown)

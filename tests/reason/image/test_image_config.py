@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from slimtrace.facts.image import Image
-from slimtrace.reason.image.image_config import Edits, image_config, slim_reference, tagged
+from slimtrace.reason.image.image_config import Edits, image_config, slim_reference, with_tag
 
 HEX = "0123456789ab" + "c" * 52
 IMAGE = Image(
@@ -68,7 +68,7 @@ def test_the_slim_name(reference: str, tags: tuple[str, ...], slim: str) -> None
     ],
 )
 def test_a_name_without_a_tag_is_the_latest(name: str, expected: str) -> None:
-    assert tagged(name) == expected
+    assert with_tag(name) == expected
 
 
 def test_everything_that_describes_the_image_is_kept_and_nothing_of_its_build_container() -> None:

@@ -1,4 +1,4 @@
-"""What an image's layers come to."""
+"""The inventory of an image's layers."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,15 @@ from slimtrace.facts import paths
 from slimtrace.facts.formats.file_capabilities import read
 from slimtrace.facts.layers import Layer, LayerEntry
 from slimtrace.facts.tree import Kind
-from slimtrace.reason.image.inventory import Copies, Inventory, Powerful, Sized, packages, take
-from slimtrace.reason.image.layer_stack import Stack
+from slimtrace.reason.image.inventory import (
+    Copies,
+    Inventory,
+    PrivilegedFile,
+    SizedPath,
+    packages,
+    take_inventory,
+)
+from slimtrace.reason.image.layer_stack import LayerStack
 
 
 def layer(spec: Mapping[str, str]) -> Layer:
@@ -38,7 +45,7 @@ def layer(spec: Mapping[str, str]) -> Layer:
 
 
 def taken(*layers: Mapping[str, str]) -> Inventory:
-    return take([layer(spec) for spec in layers])
+    return take_inventory([layer(spec) for spec in layers])
 
 
 def hidden(found: Inventory) -> list[tuple[int, int, int, int]]:
@@ -126,21 +133,23 @@ def test_copies_in_the_tree_and_in_all_layers() -> None:
 
 def test_what_was_not_read_is_no_copy() -> None:
     layers = [Layer({path: LayerEntry(path, Kind.FILE, size=5) for path in ("/a", "/b")})]
-    assert take(layers).duplicates.files == 0
+    assert take_inventory(layers).duplicates.files == 0
 
 
-def test_files_with_rights_of_their_own() -> None:
+def test_files_that_give_privileges() -> None:
     raw = bytes.fromhex("0100000200200000000000000000000000000000")
     first = layer({"/su": "file 1 mode=4755", "/wall": "file 1 mode=2755 gid=5", "/x": "file 1 mode=755"})
     ping = LayerEntry("/ping", Kind.FILE, size=3, capability=raw)
     again = LayerEntry("/again", Kind.FILE, same_as="/ping")
     gone = layer({"/gone": "file 1 mode=4755"})
-    found = take([gone, Layer({**first.entries, "/ping": ping, "/again": again}), layer({"/gone": "gone"})])
+    found = take_inventory(
+        [gone, Layer({**first.entries, "/ping": ping, "/again": again}), layer({"/gone": "gone"})]
+    )
     assert found.powerful == (
-        Powerful("/again", 0o644, 0, 0, "cap_net_raw=ep"),
-        Powerful("/ping", 0o644, 0, 0, "cap_net_raw=ep"),
-        Powerful("/su", 0o4755, 0, 0),
-        Powerful("/wall", 0o2755, 0, 5),
+        PrivilegedFile("/again", 0o644, 0, 0, "cap_net_raw=ep"),
+        PrivilegedFile("/ping", 0o644, 0, 0, "cap_net_raw=ep"),
+        PrivilegedFile("/su", 0o4755, 0, 0),
+        PrivilegedFile("/wall", 0o2755, 0, 5),
     )
 
 
@@ -169,13 +178,13 @@ def test_the_largest() -> None:
     found = taken(
         {f"/usr/lib/deep/f{number:02}": f"file {number + 1}" for number in range(20)} | {"/b": "file 7"}
     )
-    assert found.largest_files[:2] == (Sized("/usr/lib/deep/f19", 20), Sized("/usr/lib/deep/f18", 19))
+    assert found.largest_files[:2] == (SizedPath("/usr/lib/deep/f19", 20), SizedPath("/usr/lib/deep/f18", 19))
     assert len(found.largest_files) == 10
     # The directories above it have nothing else: they tell nothing more.
-    assert found.largest_directories == (Sized("/usr/lib/deep", 210),)
+    assert found.largest_directories == (SizedPath("/usr/lib/deep", 210),)
     found = taken({"/a/x": "file 50", "/a/y/z": "file 40", "/b/c/d": "file 60"})
     assert found.largest_directories == (
-        Sized("/a", 90), Sized("/b/c", 60), Sized("/a/y", 40),
+        SizedPath("/a", 90), SizedPath("/b/c", 60), SizedPath("/a/y", 40),
     )  # fmt: skip
 
 
@@ -195,8 +204,8 @@ def test_packages_are_counted() -> None:
 
 
 def test_nothing() -> None:
-    assert take([]) == Inventory()
-    assert take([Layer()]).size == 0
+    assert take_inventory([]) == Inventory()
+    assert take_inventory([Layer()]).size == 0
 
 
 NAMES = st.sampled_from(("a", "b"))
@@ -239,12 +248,12 @@ def is_tree(spec: dict[str, str]) -> bool:
 @given(st.lists(st.dictionaries(PATHS, CHANGES, max_size=6).filter(is_tree), max_size=5))
 def test_layers_are_seen_as_if_they_were_applied(specs: list[dict[str, str]]) -> None:
     layers = [layer(spec) for spec in specs]
-    stack = Stack(layers)
+    stack = LayerStack(layers)
     seen = {
         (path, number)
         for number, each in enumerate(layers)
         for path in each.entries
-        if stack.seen(path, number)
+        if stack.is_visible(path, number)
     }
     assert seen == applied(specs)
     for number, each in enumerate(layers):

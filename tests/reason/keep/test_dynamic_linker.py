@@ -2,9 +2,9 @@
 
 import pytest
 
-from slimtrace.reason.keep.dynamic_linker import Linker
+from slimtrace.reason.keep.dynamic_linker import DynamicLinker
 
-from ..trees import GLIBC, INTERP, world
+from ..trees import GLIBC, INTERP, tree_and_answers
 
 LIBC = "/usr/lib/x86_64-linux-gnu/libc.so.6"
 A, B = "elf soname=liba.so", "elf soname=libb.so"
@@ -12,7 +12,7 @@ A, B = "elf soname=liba.so", "elf soname=libb.so"
 
 def found(spec: dict[str, str], program: str = "/app/bin/app", **environment: str) -> dict[str, str | None]:
     """Where each needed name of the program's closure was found; None for what was not."""
-    linker = Linker(*world({**GLIBC, **spec}), environment)
+    linker = DynamicLinker(*tree_and_answers({**GLIBC, **spec}), environment)
     return {need.name: need.found and need.found.path for need in linker.closure(program)}
 
 
@@ -116,7 +116,7 @@ def test_rpath_and_runpath(tags: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("program", "library", "expected"),
     [
-        ("rpath=/opt/l", "", "/opt/l/libb.so"),  # RPATH counts for what it loads too
+        ("rpath=/opt/l", "", "/opt/l/libb.so"),  # RPATH counts for the libraries that it loads too
         ("runpath=/opt/l", "", None),  # RUNPATH does not
         ("rpath=/opt/l", "runpath=/none", None),  # and an object's own RUNPATH turns inherited RPATHs off
     ],
@@ -148,8 +148,8 @@ def test_a_loaded_soname_is_not_searched_again() -> None:
     assert found(spec)["libjvm.so"] == "/app/server/libjvm.so"
 
 
-def test_links_on_the_way_are_told() -> None:
-    linker = Linker(*world({**GLIBC, "/app": f"elf {INTERP} needs=libc.so.6"}))
+def test_a_need_has_the_links_on_the_way() -> None:
+    linker = DynamicLinker(*tree_and_answers({**GLIBC, "/app": f"elf {INTERP} needs=libc.so.6"}))
     need = linker.closure("/app")[0]
     assert need.asked == "/lib/x86_64-linux-gnu/libc.so.6"
     assert need.found is not None and (need.found.path, need.found.links) == (LIBC, ("/lib",))
@@ -182,7 +182,7 @@ MUSL = {
     ],
 )
 def test_musl(spec: dict[str, str], expected: str | None) -> None:
-    needs = {need.name: need for need in Linker(*world({**MUSL, **spec})).closure("/app")}
+    needs = {need.name: need for need in DynamicLinker(*tree_and_answers({**MUSL, **spec})).closure("/app")}
     assert (needs["liba.so"].found and needs["liba.so"].found.path) == expected
     libc = needs["libc.musl-x86_64.so.1"].found
     assert libc is not None and libc.path == "/lib/ld-musl-x86_64.so.1"
@@ -190,5 +190,5 @@ def test_musl(spec: dict[str, str], expected: str | None) -> None:
 
 def test_musl_inherits_runpath() -> None:
     spec = {"/opt/l/liba.so": "elf needs=libb.so", "/opt/l/libb.so": B}
-    needs = Linker(*world({**MUSL, **spec})).closure("/app")
+    needs = DynamicLinker(*tree_and_answers({**MUSL, **spec})).closure("/app")
     assert [need.found.path for need in needs if need.name == "libb.so" and need.found] == ["/opt/l/libb.so"]

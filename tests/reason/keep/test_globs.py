@@ -12,7 +12,7 @@ from slimtrace.reason.keep.globs import glob, matcher
 
 
 def matches(pattern: str, path: str) -> bool:
-    """The rules as they are told, with nothing clever; for patterns without sets."""
+    """The rules as they are documented, with nothing clever; for patterns without sets."""
 
     @cache
     def fits(p: int, s: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a use, an exec, a setting or a mount brings into the image, and why."""
+"""Which paths a file use, an exec, a setting or a mount makes the image keep, and why."""
 
 import random
 import time
@@ -153,12 +153,12 @@ def test_configuration(config: dict[str, Any], expected: set[str]) -> None:
     assert got - LIBC == expected - ALWAYS - LIBC
 
 
-def test_execs_of_others_do_not_count() -> None:
+def test_exec_sessions_from_outside_do_not_count() -> None:
     run = {"base": "", "parent": 0, "origin": Origin.EXEC}
     events = [
         read("/app/data", pid=51, origin=Origin.EXEC),
         read("/srv/data", pid=60, origin=Origin.EXEC),
-        read("/real/c.txt", pid=51),  # the container's own: pids do not decide alone
+        read("/real/c.txt", pid=51),  # the container's own: a pid alone does not decide
         read("/opt/tool", pid=70, origin=Origin.EXEC),
     ]
     health = ("curl", "x")
@@ -189,7 +189,7 @@ def test_chain_leads_from_the_configuration() -> None:
         read("/srv/up", "/srv/data", pid=1, program="/entry.sh"),  # before it executed the tool
     ]
     seen = capture(SERVER, uses, execs, {"Cmd": ["/entry.sh"]}, parents={9: 1})
-    built = graph_builder.grow(seen)
+    built = graph_builder.build_graph(seen)
     assert built.chain("/real/c.txt") == [
         ("/entry.sh", Reason(Why.EXECUTED, "the container's start")),
         ("/opt/tool", Reason(Why.EXECUTED, "/entry.sh")),

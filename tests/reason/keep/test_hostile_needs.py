@@ -1,4 +1,4 @@
-"""Configuration out of an image is read, never trusted: nothing raises, hangs or leads out by it."""
+"""An image's configuration is hostile input: none makes the graph raise, hang or leave the image's tree."""
 
 import time
 
@@ -27,7 +27,7 @@ FILES = (
 )
 
 
-def world(path: str, text: str, *words: str, **env: str) -> Capture:
+def hostile_capture(path: str, text: str, *words: str, **env: str) -> Capture:
     spec = {
         **GLIBC,
         "/usr/bin/app": f"elf 0755 {INTERP} needs=libc.so.6,libcrypto.so.3 says={SAYS}",
@@ -44,9 +44,9 @@ def world(path: str, text: str, *words: str, **env: str) -> Capture:
     return capture(spec, execs=runs, config={"Env": [f"{name}={value}" for name, value in env.items()]})
 
 
-def grows(run: Capture, seconds: float) -> None:
+def check_graph(run: Capture, seconds: float) -> None:
     began = time.monotonic()
-    paths = set(graph_builder.grow(run).paths())
+    paths = set(graph_builder.build_graph(run).paths())
     assert time.monotonic() - began < seconds
     assert all(path in run.tree for path in paths)
 
@@ -62,7 +62,7 @@ TEXTS = st.lists(PIECES, max_size=40).map("".join)
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(FILES), TEXTS)
 def test_any_configuration(path: str, text: str) -> None:
-    grows(world(path, text), 2)
+    check_graph(hostile_capture(path, text), 2)
 
 
 NAMES = ("TZ", "TZDIR", "LANG", "LC_ALL", "TERM", "TERMINFO", "SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF",
@@ -72,7 +72,7 @@ NAMES = ("TZ", "TZDIR", "LANG", "LC_ALL", "TERM", "TERMINFO", "SSL_CERT_FILE", "
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(NAMES), TEXTS, st.lists(TEXTS, max_size=4))
 def test_any_environment_and_arguments(name: str, text: str, words: list[str]) -> None:
-    grows(world("/app/options", "", *words, **{name: text}), 2)
+    check_graph(hostile_capture("/app/options", "", *words, **{name: text}), 2)
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -82,4 +82,4 @@ def test_any_environment_and_arguments(name: str, text: str, words: list[str]) -
      ".include /usr/lib/ssl/openssl.cnf\n", "module INTERNAL X// ../../x 1\n", "\\\n", "auth a pam_x.so\n"],
 )  # fmt: skip
 def test_a_long_configuration_takes_no_long_time(path: str, piece: str) -> None:
-    grows(world(path, piece * ((1 << 20) // len(piece))), 5)
+    check_graph(hostile_capture(path, piece * ((1 << 20) // len(piece))), 5)

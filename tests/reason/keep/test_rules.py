@@ -1,4 +1,4 @@
-"""What the user's rules keep and drop, and which of them wins."""
+"""What the user's rules keep and drop, and which rule wins."""
 
 from typing import Any
 
@@ -63,25 +63,25 @@ def test_what_a_rule_keeps(rules: Rules, there: set[str]) -> None:
     assert kept(image, rules) - kept(image) == there - kept(image)
 
 
-SEEN, CLAIMED, WISHED, KEPT_OFF = "/a/seen", "/a/named", "/a/wished", "/a/sacred"
+SEEN, CLAIMED, INCLUDED, PRESERVED = "/a/seen", "/a/named", "/a/wished", "/a/sacred"
 
 
 @pytest.mark.parametrize(
     ("rules", "there"),
     [
         (Rules(), {SEEN}),
-        (Rules(include_paths=(WISHED,)), {SEEN, WISHED}),
+        (Rules(include_paths=(INCLUDED,)), {SEEN, INCLUDED}),
         (Rules(exclude_patterns=(SEEN,)), set()),  # exclude > trace
-        (Rules(include_paths=(WISHED,), exclude_patterns=(WISHED,)), {SEEN}),  # exclude > include
-        (Rules(include_paths=("/a",), exclude_patterns=("**/[sn]*",)), {WISHED}),
+        (Rules(include_paths=(INCLUDED,), exclude_patterns=(INCLUDED,)), {SEEN}),  # exclude > include
+        (Rules(include_paths=("/a",), exclude_patterns=("**/[sn]*",)), {INCLUDED}),
         (Rules(preserve_paths=(SEEN,), exclude_patterns=("/a",)), {SEEN}),  # preserve > exclude
-        (Rules(preserve_paths=("/a",), exclude_patterns=("**",)), {SEEN, CLAIMED, WISHED, KEPT_OFF}),
-        (Rules(include_paths=("/a",), preserve_paths=(KEPT_OFF,), exclude_patterns=("/a/*",)), {KEPT_OFF}),
+        (Rules(preserve_paths=("/a",), exclude_patterns=("**",)), {SEEN, CLAIMED, INCLUDED, PRESERVED}),
+        (Rules(include_paths=("/a",), preserve_paths=(PRESERVED,), exclude_patterns=("/a/*",)), {PRESERVED}),
         (Rules(exclude_patterns=("/a/s*", "/a/n*"), preserve_paths=(CLAIMED,)), {CLAIMED}),
     ],
 )
 def test_which_rule_wins(rules: Rules, there: set[str]) -> None:
-    image = capture({SEEN: "file", CLAIMED: "file", WISHED: "file", KEPT_OFF: "file"}, [read(SEEN)])
+    image = capture({SEEN: "file", CLAIMED: "file", INCLUDED: "file", PRESERVED: "file"}, [read(SEEN)])
     assert set(selected(image, rules).kept) - {"/", "/a"} == there
 
 
@@ -100,12 +100,12 @@ def test_the_policy_is_below_the_rules(
         def found(self, path: str) -> list[Claim]:
             return [Claim(CLAIMED, Why.IMPORTED, path, "a line")] if path == SEEN else []
 
-    monkeypatch.setattr(finders, "MAKERS", {"naming": Naming})
+    monkeypatch.setattr(finders, "FINDER_FACTORIES", {"naming": Naming})
     rules = Rules(keep, (CLAIMED,) if included else (), exclude_patterns=(CLAIMED,) if excluded else ())
     image = capture({SEEN: "file", CLAIMED: "file"}, [read(SEEN)])
     assert (CLAIMED in selected(image, rules)) == ((there or included) and not excluded)
     dropped = Rules(keep, exclude_patterns=(SEEN,))
-    assert CLAIMED not in selected(image, dropped)  # nobody asks what a dropped file names
+    assert CLAIMED not in selected(image, dropped)  # finders do not read a dropped file
 
 
 def test_what_is_dropped_needs_nothing() -> None:
@@ -119,7 +119,7 @@ def test_what_is_dropped_needs_nothing() -> None:
     assert LIBC not in kept(image, rules)  # only libz does
 
 
-def test_an_excluded_interpreter_is_not_told_as_missing() -> None:
+def test_an_excluded_interpreter_is_no_doubt() -> None:
     rules = Rules(include_bins=("/opt/run",), exclude_patterns=("/usr/bin/dash",))
     chosen = selected(capture(IMAGE), rules)
     assert "/opt/run" in chosen
@@ -170,11 +170,19 @@ def test_what_the_image_does_not_have_is_doubtful(
     assert all(doubt.text.isprintable() for doubt in doubts)
 
 
-def test_the_pattern_that_dropped_it_is_told() -> None:
+def test_the_pattern_that_dropped_a_path() -> None:
     rules = Rules(exclude_patterns=("/opt", "/srv/**/*.md", "/srv/app/doc"), preserve_paths=("/opt/run",))
     exclusion = Exclusion(tree(IMAGE), rules)
-    told = {path: exclusion.dropped_by(path) for path in ("/opt", "/opt/run", "/srv/app/doc/a.md", "/srv", "/")}
-    assert told == {"/opt": "/opt", "/opt/run": "", "/srv/app/doc/a.md": "/srv/**/*.md", "/srv": "", "/": ""}
+    dropped_by = {
+        path: exclusion.dropped_by(path) for path in ("/opt", "/opt/run", "/srv/app/doc/a.md", "/srv", "/")
+    }
+    assert dropped_by == {
+        "/opt": "/opt",
+        "/opt/run": "",
+        "/srv/app/doc/a.md": "/srv/**/*.md",
+        "/srv": "",
+        "/": "",
+    }
 
 
 # ------------------------------------------------------------------ permissions

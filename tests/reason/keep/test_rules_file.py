@@ -113,7 +113,7 @@ def test_rules_as_a_user_writes_them() -> None:
         ("[rules]\ninclude-exe = ['/bin/sh']", "cannot look up the program '/bin/sh'", "--include-bin"),
     ],
 )
-def test_what_is_wrong_is_told(text: str, message: str, hint: str) -> None:
+def test_the_message_says_what_is_wrong(text: str, message: str, hint: str) -> None:
     with pytest.raises(SlimtraceError) as caught:
         rules_from_text(text, "x.toml")
     assert message in caught.value.message

@@ -1,4 +1,4 @@
-"""Rules applied, and doubts told."""
+"""How a selection applies the rules, and its doubts."""
 
 from typing import Any
 

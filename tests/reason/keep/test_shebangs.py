@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from slimtrace.reason.keep import shebangs
 from slimtrace.reason.keep.shebangs import Shebang
 
-from ..trees import DASH, GLIBC, INTERP, world
+from ..trees import DASH, GLIBC, INTERP, tree_and_answers
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ from ..trees import DASH, GLIBC, INTERP, world
     ],
 )
 def test_shebang(head: bytes, expected: Shebang | None) -> None:
-    assert shebangs.shebang(head) == expected
+    assert shebangs.parse(head) == expected
 
 
 @given(st.binary(max_size=300))
 def test_shebang_takes_anything(rest: bytes) -> None:
-    line = shebangs.shebang(b"#!" + rest)
+    line = shebangs.parse(b"#!" + rest)
     assert line is None or (line.interpreter and "\n" not in line.interpreter + line.argument)
 
 
@@ -96,7 +96,7 @@ SPEC = {
     ],
 )
 def test_interpreters(path: str, expected: list[str]) -> None:
-    steps = shebangs.interpreters(*world(SPEC), path, "/usr/bin:/opt/bin", "/usr")
+    steps = shebangs.interpreters(*tree_and_answers(SPEC), path, "/usr/bin:/opt/bin", "/usr")
     assert [step.path for step in steps] == expected
 
 
@@ -115,7 +115,7 @@ def test_interpreters(path: str, expected: list[str]) -> None:
 )
 def test_find_program(name: str, found: str | None) -> None:
     spec = {**SPEC, "/opt/bin/bin/node": "elf"}
-    where = shebangs.find_program(world(spec)[0], name, "/bin::/opt/bin", "/opt/bin")
+    where = shebangs.find_program(tree_and_answers(spec)[0], name, "/bin::/opt/bin", "/opt/bin")
     assert (where or "").replace("/./", "/") == (found or "").replace("/./", "/")
 
 

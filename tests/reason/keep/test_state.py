@@ -1,4 +1,4 @@
-"""What a container changed: what was the image's stays, what was made does not."""
+"""What a container changed: files of the image are kept, files that the container made are not."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ def test_what_the_configuration_names_stays_empty() -> None:
         (Exec("/bin/app", "", "/bin/app", 1, 0), [used(Use.WRITE, "/bin/app", "open", error=26)], False),
         (Exec("/bin/app", "", "/bin/app", 1, 0), [used(Use.CHANGE, "/bin/app", "rename")], True),
         (Exec("/bin/app", "", "/bin/app", 1, 0), [used(Use.CHANGE, "app", "chmod", base="/bin")], False),
-        (Exec("/tmp/made", "", "/tmp/made", 1, 0, Origin.EXEC), [], False),  # docker exec's doing
+        (Exec("/tmp/made", "", "/tmp/made", 1, 0, Origin.EXEC), [], False),  # by docker exec
     ],
 )
 def test_a_program_that_is_not_as_the_image_has_it(run: Exec, uses: list[FileUse], doubtful: bool) -> None:

@@ -1,4 +1,4 @@
-"""Two runs: what counts as a difference, and how it is told."""
+"""Two runs: what counts as a difference, and the sentence that says so."""
 
 import time
 from dataclasses import replace
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimtrace.facts.runs import BODY_KEPT, LOG_KEPT, Answer, Run
-from slimtrace.reason.prove.compare import LONGEST, compare
+from slimtrace.reason.prove.compare import MAX_SENTENCE, compare
 
 HTML = "text/html; charset=utf-8"
 PAGE = "<!doctype html>\n<title>hello</title>\n<p>hello at {} from {}</p>\n"
@@ -259,10 +259,10 @@ def test_a_run_is_like_itself(run: Run, others: list[Run]) -> None:
 
 @settings(deadline=None)
 @given(RUNS, RUNS)
-def test_what_is_told_can_be_shown(fat: Run, slim: Run) -> None:
+def test_sentences_are_printable_and_short(fat: Run, slim: Run) -> None:
     for difference in compare(fat, slim):
-        assert difference.text.isprintable() and len(difference.text) <= LONGEST
-        assert difference.target.isprintable() and len(difference.target) <= LONGEST
+        assert difference.text.isprintable() and len(difference.text) <= MAX_SENTENCE
+        assert difference.target.isprintable() and len(difference.target) <= MAX_SENTENCE
 
 
 @settings(deadline=None)

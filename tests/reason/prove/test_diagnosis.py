@@ -9,7 +9,7 @@ from slimtrace.facts.events import CallSet, CapabilitySet, Exec, FileUse, Mount,
 from slimtrace.facts.selection import Reason, Selection, Why
 from slimtrace.reason.confine import seccomp
 from slimtrace.reason.keep.rules import Rules
-from slimtrace.reason.prove.diagnosis import diagnose, needed, used
+from slimtrace.reason.prove.diagnosis import diagnose, needed_repairs, used_repairs
 
 from ..trees import capture
 
@@ -71,7 +71,7 @@ def test_what_a_volume_of_the_image_begins_with_is_the_images() -> None:
     assert diagnose(fat, KEPT, Rules(), trace).repairs.paths == ("/srv/volume/seed",)
 
 
-def test_what_a_rule_leaves_out_is_told_and_not_repaired() -> None:
+def test_what_a_rule_excludes_is_named_and_not_repaired() -> None:
     trace = Trace((looked("/app/late.so"),), (Exec("/app/run", "", "/app/run", 1, 0),))
     found = diagnose(FAT, KEPT, Rules(exclude_patterns=("**.so",)), trace)
     assert found.repairs == Repairs()
@@ -95,7 +95,7 @@ def test_what_a_listing_could_have_shown() -> None:
         ("/app/current/x", "/app/data"),
     ],
 )
-def test_a_place_that_is_not_writable_is_the_nearest_directory(asked: str, writable: str) -> None:
+def test_the_nearest_directory_is_to_be_writable(asked: str, writable: str) -> None:
     assert lacking(looked(asked, EROFS, Use.WRITE)).writable == (writable,)
     assert lacking(looked(asked, EROFS, Use.WRITE), confined=False) == Repairs()
 
@@ -122,7 +122,7 @@ def test_a_program_that_comes_out_well_does_without_what_the_fat_run_was_denied(
 ) -> None:
     repairs = Repairs(calls=("splice",), capabilities=("chown", "setuid"), writable=("/app",))
     fat = replace(FAT, trace=Trace(capabilities=(before,)))
-    assert needed(fat, repairs) == Repairs(calls=("splice",), capabilities=wanted)
+    assert needed_repairs(fat, repairs) == Repairs(calls=("splice",), capabilities=wanted)
 
 
 def test_calls_that_the_profile_refused_and_docker_allows() -> None:
@@ -137,7 +137,7 @@ def test_calls_that_the_profile_refused_and_docker_allows() -> None:
     assert not seccomp.allows(seccomp.profile(less, found), "mount")
 
 
-def test_repairs_that_were_of_no_use_are_told() -> None:
+def test_repairs_that_were_of_no_use_are_left_out() -> None:
     repairs = Repairs(
         paths=("/app/current", "/app/data/a", "/app/data/b", "/app/late.so"),
         calls=("sendfile", "shutdown"),
@@ -149,7 +149,7 @@ def test_repairs_that_were_of_no_use_are_told() -> None:
         calls=(CallSet(Phase.APP, Origin.CONTAINER, ("sendfile",)),),
         capabilities=(CapabilitySet(Phase.APP, Origin.CONTAINER, granted=("kill",)),),
     )
-    assert used(FAT, repairs, [trace]) == Repairs(
+    assert used_repairs(FAT, repairs, [trace]) == Repairs(
         paths=("/app/current", "/app/data/a"),
         calls=("sendfile",),
         capabilities=("kill",),

@@ -1,4 +1,4 @@
-"""The reader of JavaScript source."""
+"""The reader of JavaScript sources."""
 
 from slimtrace.facts.sources.javascript.source import mentions
 

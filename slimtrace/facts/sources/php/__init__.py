@@ -1,4 +1,4 @@
-"""The reader of PHP source."""
+"""The reader of PHP sources."""
 
 from slimtrace.facts.sources.php.source import mentions
 

@@ -1,7 +1,7 @@
-"""PHP as statements of tokens, and what is known of an expression without running it.
+"""PHP as statements of tokens, and the value of an expression as far as it is known without running it.
 
 Sources: php.net/manual language.basic-syntax, language.types.string, language.constants.magic. Text outside of
-the tags is passed over. Nothing is tried twice, so that no text takes more than one pass.
+the tags is skipped. No part of a text is scanned twice, so that no text takes more than one pass.
 """
 
 import re
@@ -10,38 +10,38 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class Sort(Enum):
+class TokenType(Enum):
     """What a token is."""
 
     NAME = 1  # keywords, functions, constants and classes, with their backslashes
     STRING = 2
-    BEGINNING = 3  # a string with variables: what stands before the first
+    INTERPOLATED = 3  # a string with variables: the text before the first of them
     VARIABLE = 4
-    MARK = 5
+    PUNCTUATOR = 5
     OTHER = 6
 
 
 class Token(NamedTuple):
-    """`value` is a name, a mark, or what a string stands for. `at` is an offset in the text."""
+    """`value` is a name, a punctuator, or the text that a string stands for. `at` is an offset in the text."""
 
-    sort: Sort
+    type: TokenType
     value: str
     at: int
 
 
 class Value(NamedTuple):
-    """What is known of an expression: its `text`, or with `whole` False the beginning of it. `base` is "" for
-    the text itself, "dir" for a path in the file's directory, "file" for the file's name."""
+    """What is known of an expression's value: its `text`, or if not `complete` the beginning of it. `base` is
+    "" for a plain string, "dir" for a path relative to the file's directory, "file" for the file's own path."""
 
     text: str
-    whole: bool = True
+    complete: bool = True
     base: str = ""
 
 
-UNKNOWN = Value("", whole=False)
-MAX_STATEMENT = 400  # tokens; a longer one is taken in pieces
+UNKNOWN = Value("", complete=False)
+MAX_STATEMENT = 400  # tokens; a longer one is split
 MAX_DEPTH = 8  # of calls within an expression
-_OPEN = re.compile(r"<\?(?:php(?![\w])|=)", re.IGNORECASE)
+_OPENING_TAG = re.compile(r"<\?(?:php(?![\w])|=)", re.IGNORECASE)
 _TOKEN = re.compile(
     r"""
     (?P<blank> \s++ )
@@ -59,18 +59,20 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _LINE_END = re.compile(r"\n|\?>")
-_STOPS = {mark: re.compile(rf"[\\{mark}]") for mark in "\"'`"}
+_STRING_STOPS = {quote_mark: re.compile(rf"[\\{quote_mark}]") for quote_mark in "\"'`"}
 _VARIABLE = re.compile(r"\{?\$")
-_ENDS = frozenset((";", "{", "}"))
+_STATEMENT_ENDS = frozenset((";", "{", "}"))
 _ESCAPE = re.compile(r"\\([\\'\"$])")
 
 
 def statements(text: str) -> Iterator[list[Token]]:
-    """The tokens of each statement, without what ends it."""
+    """The tokens of each statement, without the punctuator that ends it."""
     words: list[Token] = []
     for token in _tokens(text):
-        if (token.sort is Sort.MARK and token.value in _ENDS) or len(words) >= MAX_STATEMENT:
-            # Group use and a few others have braces of their own: what came before goes with what follows.
+        if (token.type is TokenType.PUNCTUATOR and token.value in _STATEMENT_ENDS) or len(
+            words
+        ) >= MAX_STATEMENT:
+            # A group use has braces of its own: the tokens before and after them are one statement.
             if token.value == "{" and words and words[0].value.lower() == "use" and len(words) < MAX_STATEMENT:
                 words.append(token)
                 continue
@@ -83,7 +85,7 @@ def statements(text: str) -> Iterator[list[Token]]:
 
 def _tokens(text: str) -> Iterator[Token]:
     at = 0
-    while opened := _OPEN.search(text, at):
+    while opened := _OPENING_TAG.search(text, at):
         at = opened.end()
         closed = False
         while at < len(text) and not closed:
@@ -99,17 +101,17 @@ def _tokens(text: str) -> Iterator[Token]:
                     return
             elif kind == "close":
                 closed = True
-                yield Token(Sort.MARK, ";", start)
+                yield Token(TokenType.PUNCTUATOR, ";", start)
             elif kind == "name":
                 at, name = _qualified(text, at, found[0])
-                yield Token(Sort.NAME, name, start)
+                yield Token(TokenType.NAME, name, start)
             elif kind == "variable":
-                yield Token(Sort.VARIABLE, found[0], start)
+                yield Token(TokenType.VARIABLE, found[0], start)
             elif kind == "string":
-                yield Token(Sort.STRING, found[0][1:-1], start)
+                yield Token(TokenType.STRING, found[0][1:-1], start)
             elif kind == "quote":
-                end_of, at = _string(text, at, found[0])
-                yield _quoted(text[start + 1 : end_of], found[0], start)
+                inner_end, at = _string(text, at, found[0])
+                yield _quoted(text[start + 1 : inner_end], found[0], start)
             elif kind == "heredoc":
                 label = re.compile(rf"\n[ \t]*+{found['label']}\b").search(text, at - 1)
                 if label is None:
@@ -117,23 +119,24 @@ def _tokens(text: str) -> Iterator[Token]:
                 yield _quoted(text[at : label.start()], found["mark_of"] or '"', start)
                 at = label.end()
             elif kind != "blank":
-                yield Token(Sort.MARK if kind == "mark" else Sort.OTHER, found[0], start)
+                yield Token(TokenType.PUNCTUATOR if kind == "mark" else TokenType.OTHER, found[0], start)
 
 
-_PART = re.compile(r"\\[^\W\d]\w*+")
+_NAMESPACE_PART = re.compile(r"\\[^\W\d]\w*+")
 
 
 def _qualified(text: str, at: int, name: str) -> tuple[int, str]:
-    """A name with the parts that follow it, and where that ends."""
+    """The offset after a name with its namespace parts, and that name."""
     parts = [name]
-    while part := _PART.match(text, at):
+    while part := _NAMESPACE_PART.match(text, at):
         parts.append(part[0])
         at = part.end()
     return at, "".join(parts)
 
 
 def _string(text: str, at: int, quote: str) -> tuple[int, int]:
-    while stop := _STOPS[quote].search(text, at):
+    """The ends of a string's inside and of the string itself."""
+    while stop := _STRING_STOPS[quote].search(text, at):
         if stop[0] == quote:
             return stop.start(), stop.end()
         at = stop.end() + 1
@@ -142,33 +145,35 @@ def _string(text: str, at: int, quote: str) -> tuple[int, int]:
 
 def _quoted(raw: str, quote: str, at: int) -> Token:
     if quote == "'":
-        return Token(Sort.STRING, _ESCAPE.sub(r"\1", raw), at)
+        return Token(TokenType.STRING, _ESCAPE.sub(r"\1", raw), at)
     variable = _VARIABLE.search(raw)
     value = _ESCAPE.sub(r"\1", raw[: variable.start()] if variable else raw)
-    return Token(Sort.BEGINNING if variable or quote == "`" else Sort.STRING, value, at)
+    return Token(TokenType.INTERPOLATED if variable or quote == "`" else TokenType.STRING, value, at)
 
 
 def value_at(words: list[Token], at: int, depth: int = 0) -> tuple[int, Value]:
-    """The expression at `at`, a concatenation, and where what was understood of it ends."""
+    """The index after the part of an expression at `at` that was understood, a concatenation, and its value."""
     at, value = _operand(words, at, depth)
-    while value.whole and at < len(words) and words[at].value == "." and words[at].sort is Sort.MARK:
+    while (
+        value.complete and at < len(words) and words[at].value == "." and words[at].type is TokenType.PUNCTUATOR
+    ):
         at, more = _operand(words, at + 1, depth)
-        value = Value(value.text + more.text, more.whole and not more.base, value.base)
-    # Any operator but these binds less tightly than a concatenation.
+        value = Value(value.text + more.text, more.complete and not more.base, value.base)
+    # All operators but these bind less tightly than a concatenation.
     ended = at >= len(words) or words[at].value not in (".", "[", "(", "->", "::")
-    return at, value if ended else value._replace(whole=False)
+    return at, value if ended else value._replace(complete=False)
 
 
 def _operand(words: list[Token], at: int, depth: int) -> tuple[int, Value]:
     if at >= len(words) or depth > MAX_DEPTH:
         return at + 1, UNKNOWN
-    sort, word, _ = words[at]
-    if sort in (Sort.STRING, Sort.BEGINNING):
-        return at + 1, Value(word, sort is Sort.STRING)
-    if sort is Sort.MARK and word == "(":
+    token_type, word, _ = words[at]
+    if token_type in (TokenType.STRING, TokenType.INTERPOLATED):
+        return at + 1, Value(word, token_type is TokenType.STRING)
+    if token_type is TokenType.PUNCTUATOR and word == "(":
         at, value = value_at(words, at + 1, depth + 1)
         return (at + 1, value) if at < len(words) and words[at].value == ")" else (at + 1, UNKNOWN)
-    name = word.lstrip("\\").lower() if sort is Sort.NAME else ""
+    name = word.lstrip("\\").lower() if token_type is TokenType.NAME else ""
     if name == "__dir__":
         return at + 1, Value("", base="dir")
     if name == "__file__":
@@ -187,7 +192,7 @@ def _operand(words: list[Token], at: int, depth: int) -> tuple[int, Value]:
 
 
 def _dirname(value: Value, levels: int) -> Value:
-    if not value.whole:
+    if not value.complete:
         return UNKNOWN
     if value.base == "file":
         value, levels = Value("", base="dir"), levels - 1

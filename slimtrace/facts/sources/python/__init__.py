@@ -1,4 +1,4 @@
-"""The reader of Python source."""
+"""The reader of Python sources."""
 
 from slimtrace.facts.sources.python.source import mentions
 

@@ -1,6 +1,6 @@
 """Python source that cannot be parsed here (Python 2, a newer Python, a forged file), read line by line.
 
-Only import statements are told. Which of them stand in functions is told by their indentation.
+Only import statements are found. Those that are indented deeper than a def before them stand in a function.
 """
 
 import re
@@ -18,19 +18,19 @@ MAX_CONTINUED = 200  # lines of one parenthesized import
 
 def mentions(text: str) -> Iterator[Mention]:
     """The imports of `text`."""
-    functions: list[int] = []  # how far the definitions around are indented
+    functions: list[int] = []  # the indentations of the functions that the line is in
     quote = ""
-    open_from: tuple[str, bool, int] | None = None
+    open_import: tuple[str, bool, int] | None = None
     for number, line in enumerate(text.split("\n"), 1):
         before = quote
         for found in _QUOTES.finditer(line):
             quote = "" if quote == found[0] else quote or found[0]
         if before:
             continue
-        if open_from:
-            base, lazy, left = open_from
+        if open_import:
+            base, lazy, left = open_import
             yield from _members(base, line.partition("#")[0].partition(")")[0], number, lazy)
-            open_from = None if ")" in line or not left else (base, lazy, left - 1)
+            open_import = None if ")" in line or not left else (base, lazy, left - 1)
             continue
         indent = len(line) - len(line.lstrip(" \t"))
         if line.strip():
@@ -49,7 +49,7 @@ def mentions(text: str) -> Iterator[Mention]:
             yield Mention(kind, members[2], number, lazy)
             yield from _members(members[2], members[3], number, lazy)
             if "(" in line and ")" not in line:
-                open_from = members[2], lazy, MAX_CONTINUED
+                open_import = members[2], lazy, MAX_CONTINUED
 
 
 def _members(base: str, names: str, line: int, lazy: bool) -> Iterator[Mention]:

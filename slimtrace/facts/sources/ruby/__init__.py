@@ -1,4 +1,4 @@
-"""The reader of Ruby source."""
+"""The reader of Ruby sources."""
 
 from slimtrace.facts.sources.ruby.source import mentions
 

@@ -1,4 +1,4 @@
-"""The reader of shell source."""
+"""The reader of shell scripts."""
 
 from slimtrace.facts.sources.shell.source import mentions
 

@@ -3,16 +3,17 @@
 Kinds of mention:
 
 - ``command``: the first word of a simple command, or of one that another command runs (exec, env, xargs,
-  gosu…), or in the text of a trap, an eval or a ``sh -c``. No function of this file, no built-in command.
-- ``source``: the file of ``.`` or ``source``.
-- ``file``: a word that is an absolute path, or the one after ``=`` in an option; a relative one that ends as
-  scripts and settings do.
-- ``module``: what a Python is started with by ``-m``.
-- ``output``: an absolute path to which output is redirected.
-- ``variable``: ``NAME=value`` as it is assigned, the value a literal or with expansions.
+  gosu…), also in the text of a trap, an eval or a ``sh -c``; without functions of this file and built-in
+  commands.
+- ``source``: the file of ``.`` or ``source``, or the script that a shell is started with.
+- ``file``: an absolute path that is a word, or stands after ``=`` in an option; a relative path with the suffix
+  of a script or configuration file.
+- ``module``: the module in ``python -m``.
+- ``output``: a path to which output is redirected.
+- ``variable``: an assignment ``NAME=value``, the value a literal or with expansions.
 
-`computed` names have expansions in them, as they are written; `lazy` is never set: a function is there to be
-called. The built-in commands are those of POSIX (XCU 2.14 and 1.6), dash(1) and bash(1).
+`computed` names have expansions in them, as they are written. `lazy` is never set: a script's functions are
+there to be called. The built-in commands are those of POSIX (XCU 2.14 and 1.6), dash(1) and bash(1).
 """
 
 import re
@@ -25,27 +26,27 @@ from slimtrace.facts.mentions import Mention
 from slimtrace.facts.sources import MAX_MENTIONS, SOURCE_LIMIT
 from slimtrace.facts.sources.shell.syntax import (
     Command,
-    Document,
     Function,
+    HereDocument,
     Redirect,
     Scanner,
     starts_with_assignment,
 )
 from slimtrace.facts.sources.shell.words import Word
 
-MAX_WRAPPED = 12  # env timeout nice…: commands that run one another
-MAX_WITHIN = 5  # a trap in an eval in a sh -c…
+MAX_WRAPPERS = 12  # commands that run one another (env timeout nice…)
+MAX_NESTED_TEXTS = 5  # nested shell texts (a trap in an eval in a sh -c…)
 
-_BUILTINS_WORDS = """
+_BUILTIN_WORDS = """
 . : [ [[ alias bg bind break builtin caller cd chdir command compgen complete compopt continue declare dirs
 disown echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout
 mapfile popd printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap
 true type typeset ulimit umask unalias unset wait
 """
-_BUILTINS = frozenset(_BUILTINS_WORDS.split())
-# Commands whose operand is a command: the options that take a value of their own, and how many operands come
-# before it. From their manual pages: env(1), xargs(1), nice(1), timeout(1), setpriv(1), chroot(8), flock(1)…;
-# su-exec and gosu take a user first (their README).
+_BUILTINS = frozenset(_BUILTIN_WORDS.split())
+# Commands with a command as their operand: the options that have a value in the next word, and how many
+# operands come before the command. From their manual pages: env(1), xargs(1), nice(1), timeout(1), setpriv(1),
+# chroot(8), flock(1)…; su-exec and gosu take a user before it (their README).
 _WRAPPERS: dict[str, tuple[str, int]] = {
     "exec": ("-a", 0),
     "command": ("", 0),
@@ -77,11 +78,11 @@ _WRAPPERS: dict[str, tuple[str, int]] = {
     "strace": ("-o -e -p -s", 0),
     "unshare": ("-S -G", 0),
 }
-# What runs its operand itself, not through a shell that has the built-in commands.
-_INSIDE_SHELL = frozenset(("command", "builtin", "exec", "time"))
+# Wrappers whose operand may be a built-in command: the shell itself runs it.
+_KEEPS_BUILTINS = frozenset(("command", "builtin", "exec", "time"))
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "zsh", "su", "runuser"))
-_ABSOLUTE = re.compile(r"/[\w.@%+,:~/$(){}-]*")
-_RELATIVE = re.compile(
+_ABSOLUTE_PATH = re.compile(r"/[\w.@%+,:~/$(){}-]*")
+_RELATIVE_FILE = re.compile(
     r"(?:[\w@%+-][\w@%.+-]*/|\.{1,2}/)*[\w@%+-][\w@%.+-]*"
     r"\.(?:py|pl|rb|js|mjs|cjs|php|jar|sh|bash|sql|conf|cfg|cnf|ini|toml|ya?ml|json|xml|lua|env|properties|ru)"
 )
@@ -91,10 +92,10 @@ _OPTION_PATH = re.compile(r"-[\w-]*=?(/.*)", re.DOTALL)
 
 def mentions(stream: BinaryIO) -> tuple[Mention, ...]:
     """What the script open as `stream` names, in the order of its lines."""
-    return in_text(paths.decode(stream.read(SOURCE_LIMIT)))
+    return mentions_in(paths.decode(stream.read(SOURCE_LIMIT)))
 
 
-def in_text(text: str) -> tuple[Mention, ...]:
+def mentions_in(text: str) -> tuple[Mention, ...]:
     """What the shell text `text` names."""
     reader = _Reader()
     reader.read(text)
@@ -105,16 +106,18 @@ class _Reader:
     def __init__(self) -> None:
         self._found: dict[Mention, None] = {}
         self._functions: set[str] = set()
-        self._forced: set[Mention] = set()  # commands that a function of the same name does not hide
+        self._not_functions: set[Mention] = set()  # commands that cannot mean a function of the same name
         self._todo: deque[tuple[str, int, int, bool]] = deque()
 
     def mentions(self) -> tuple[Mention, ...]:
         found = (
-            one
-            for one in self._found
-            if one.kind != "command" or one.name not in self._functions or one in self._forced
+            mention
+            for mention in self._found
+            if mention.kind != "command"
+            or mention.name not in self._functions
+            or mention in self._not_functions
         )
-        return tuple(sorted(found, key=lambda one: one.line))
+        return tuple(sorted(found, key=lambda mention: mention.line))
 
     def read(self, text: str) -> None:
         self._todo.append((text, 1, 0, False))
@@ -125,50 +128,50 @@ class _Reader:
                     self._read_command(item.words, depth)
                 elif isinstance(item, Redirect):
                     kind = "file" if item.operator in ("<", "<>") else "output"
-                    self._name_path(kind, item.target)
+                    self._add_path(kind, item.target)
                 elif isinstance(item, Function):
                     self._functions.add(item.name)
-                elif isinstance(item, Document) and depth < MAX_WITHIN:
+                elif isinstance(item, HereDocument) and depth < MAX_NESTED_TEXTS:
                     self._todo.append((item.text, item.line, depth + 1, True))
                 if len(self._found) >= MAX_MENTIONS:
                     return
 
-    def _add(self, kind: str, word: Word, name: str = "", forced: bool = False) -> None:
+    def _add(self, kind: str, word: Word, name: str = "", not_function: bool = False) -> None:
         mention = Mention(kind, name or word.text, word.line, computed=word.computed)
         self._found.setdefault(mention)
-        if forced:
-            self._forced.add(mention)
+        if not_function:
+            self._not_functions.add(mention)
 
     def _read_command(self, words: tuple[Word, ...], depth: int) -> None:
         for word in words:
-            self._name_path("file", word)
+            self._add_path("file", word)
         begin = 0
         while begin < len(words) and _assigns(words[begin]):
             self._add("variable", words[begin])
             begin += 1
-        self._read_words(words[begin:], depth)
+        self._read_simple_command(words[begin:], depth)
 
-    def _read_words(self, words: tuple[Word, ...], depth: int) -> None:
-        """A command and its arguments, and what it runs in its turn."""
-        outside = forced = False
-        for _ in range(MAX_WRAPPED):
+    def _read_simple_command(self, words: tuple[Word, ...], depth: int) -> None:
+        """Read a command with its arguments, and the commands that it runs."""
+        not_builtin = not_function = False
+        for _ in range(MAX_WRAPPERS):
             if not words:
                 return
             name = words[0].text
             base = name if words[0].computed else paths.name(name) or name
-            if name and (outside or words[0].computed or name not in _BUILTINS):
-                self._add("command", words[0], forced=forced)
+            if name and (not_builtin or words[0].computed or name not in _BUILTINS):
+                self._add("command", words[0], not_function=not_function)
             if words[0].computed:
                 return
             self._read_arguments(base, words, depth)
             if base not in _WRAPPERS:
                 return
-            outside = base not in _INSIDE_SHELL or outside
-            forced = True
-            words = _operand(base, words[1:])
+            not_builtin = base not in _KEEPS_BUILTINS or not_builtin
+            not_function = True
+            words = _wrapped_command(base, words[1:])
 
     def _read_arguments(self, name: str, words: tuple[Word, ...], depth: int) -> None:
-        """The arguments of `name` that mean more than a file."""
+        """Read the arguments of the command `name` that mean other things than files."""
         rest = words[1:]
         if name in (".", "source") and rest:
             self._add("source", rest[0])
@@ -193,14 +196,14 @@ class _Reader:
         elif name == "find":
             for at, word in enumerate(rest[:-1]):
                 if word.text in ("-exec", "-execdir", "-ok", "-okdir"):
-                    self._read_words(rest[at + 1 : at + 2], depth)
+                    self._read_simple_command(rest[at + 1 : at + 2], depth)
         elif name == "start-stop-daemon":
             for at, word in enumerate(rest[:-1]):
                 if word.text in ("--exec", "-x", "--startas", "-a"):
-                    self._read_words(rest[at + 1 : at + 2], depth)
+                    self._read_simple_command(rest[at + 1 : at + 2], depth)
 
     def _read_shell(self, rest: tuple[Word, ...], depth: int) -> None:
-        """``sh -c 'code'``, or ``sh script``."""
+        """Read the arguments of a shell: ``-c 'code'``, or a script."""
         for at, word in enumerate(rest):
             if word.text.startswith("-") and not word.text.startswith("--") and word.text.endswith("c"):
                 for code in rest[at + 1 : at + 2]:
@@ -211,22 +214,22 @@ class _Reader:
                 return
 
     def _read_code(self, word: Word, depth: int) -> None:
-        # An expansion in it is read as one: what it stands for is not known here.
-        if depth < MAX_WITHIN and (not word.computed or " " in word.text.strip()):
+        # Code that is a single expansion is not known; expansions within longer code are read as such.
+        if depth < MAX_NESTED_TEXTS and (not word.computed or " " in word.text.strip()):
             self._todo.append((word.text, word.line, depth + 1, False))
 
-    def _name_path(self, kind: str, word: Word) -> None:
+    def _add_path(self, kind: str, word: Word) -> None:
         text = word.text
         if text.startswith("-") and (option := _OPTION_PATH.fullmatch(text)):
             text = option[1]
         elif "=" in text and starts_with_assignment(text):
             text = text.partition("=")[2]
-        if not word.computed and len(text) < 500 and _RELATIVE.fullmatch(text):
+        if not word.computed and len(text) < 500 and _RELATIVE_FILE.fullmatch(text):
             self._add(kind, word, text)
             return
         if not text.startswith(("/", "$")) or len(text) < 2 or text.startswith("/dev/"):
             return
-        if (text[0] == "/" and _ABSOLUTE.fullmatch(text)) or (word.computed and "/" in text):
+        if (text[0] == "/" and _ABSOLUTE_PATH.fullmatch(text)) or (word.computed and "/" in text):
             self._add(kind, word, text)
 
 
@@ -234,8 +237,8 @@ def _assigns(word: Word) -> bool:
     return starts_with_assignment(word.text)
 
 
-def _operand(name: str, words: tuple[Word, ...]) -> tuple[Word, ...]:
-    """The command that `name` runs, and its arguments."""
+def _wrapped_command(name: str, words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """The words of the command that the wrapper `name` runs; `words` are the arguments of the wrapper."""
     valued, before = _WRAPPERS[name]
     takes_value = valued.split()
     at = 0
@@ -251,10 +254,10 @@ def _operand(name: str, words: tuple[Word, ...]) -> tuple[Word, ...]:
         else:
             break
     if name == "command" and any(word.text in ("-v", "-V") for word in words[:at]):
-        return ()  # it asks for it, and may have it or not
+        return ()  # command -v only looks the command up
     return words[at + before :]
 
 
 def programs(text: str) -> Iterator[str]:
-    """The commands that the shell text `text` names literally, in order."""
-    return (one.name for one in in_text(text) if one.kind == "command" and not one.computed)
+    """The literal command names in the shell text `text`, in order."""
+    return (mention.name for mention in mentions_in(text) if mention.kind == "command" and not mention.computed)

@@ -1,7 +1,7 @@
-"""The grammar of shell scripts, as far as it takes to tell commands from the rest (POSIX XCU 2, "Shell Command
+"""The grammar of shell scripts, as far as finding the commands needs it (POSIX XCU 2, "Shell Command
 Language", with bash's additions: ``[[``, arrays, ``$'…'``, ``<(…)``, ``<<<``, ``function``).
 
-No shell's parser is complete for all of them; this one never fails: what makes no sense it passes over."""
+No parser is complete for every shell. This one never fails: it skips what makes no sense."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from slimtrace.facts.sources.shell.words import PLAIN, Frame, Kind, Word, WordRe
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A simple command: its words (assignments before it among them), without redirections."""
+    """A simple command: its words, with the assignments before it and without redirections."""
 
     words: tuple[Word, ...]
 
@@ -33,16 +33,16 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """The body of a here-document in which expansions take place, and the line at which it begins."""
+class HereDocument:
+    """The body of a here-document whose delimiter is not quoted (it is expanded), and the line it begins at."""
 
     text: str
     line: int
 
 
-Item = Command | Redirect | Function | Document
+Item = Command | Redirect | Function | HereDocument
 
-# Reserved words after which a command begins, or which are none themselves (XCU 2.4; bash: time, coproc).
+# Reserved words that are not part of a command (XCU 2.4; bash: time, coproc).
 _RESERVED = frozenset(
     ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "{", "}", "time", "coproc"]
 )
@@ -55,18 +55,18 @@ _ASSIGNMENT = re.compile(r"\w+\+?=")
 
 
 class Scanner(WordReader):
-    """One pass over a script, or over the body of a here-document: that is read as what stands in quotes."""
+    """One pass over a script, or with `body` over that of a here-document, read as in double quotes."""
 
     def __init__(self, text: str, line: int = 1, body: bool = False) -> None:
         super().__init__(text, line)
         self._body = body
         if body:
             self._push(Kind.QUOTES, "\0", 0)
-        self._documents: list[tuple[str, bool, bool]] = []  # delimiter, tabs removed, expanded
-        self._found: list[Item] = []
+        self._pending_documents: list[tuple[str, bool, bool]] = []  # delimiter, strip tabs, expand
+        self._items: list[Item] = []
 
     def items(self) -> Iterator[Item]:
-        """Everything that is found, in the order in which it ends."""
+        """All items of the text, in the order of their ends."""
         size = len(self._text)
         read = {
             Kind.LIST: self._read_list,
@@ -78,22 +78,22 @@ class Scanner(WordReader):
         while self._at < size:
             before = self._at, len(self._stack)
             read[self._stack[-1].kind](self._stack[-1])
-            if (self._at, len(self._stack)) == before:  # never wait on one place
+            if (self._at, len(self._stack)) == before:  # always go on
                 self._at += 1
-            yield from self._found
-            self._found.clear()
+            yield from self._items
+            self._items.clear()
         while self._stack:
             frame = self._stack.pop()
             if frame.kind is Kind.LIST and (self._stack or not self._body):
                 self._end_command(frame)
-        yield from self._found
+        yield from self._items
 
     def _read_list(self, frame: Frame) -> None:
         if frame.condition and frame.parts is None and self._text.startswith("]]", self._at):
             self._at += 2
             frame.condition = False
             return
-        if self._run(_IN_CONDITION if frame.condition else PLAIN):
+        if self._take_match(_IN_CONDITION if frame.condition else PLAIN):
             return
         char = self._text[self._at]
         if char in " \t\r\f\v":
@@ -115,7 +115,7 @@ class Scanner(WordReader):
         elif char in ";&|":
             self._read_operator(frame)
         elif char == "(":
-            self._open(frame)
+            self._read_parenthesis(frame)
         elif char == ")":
             self._at += 1
             self._end_word(frame)
@@ -143,7 +143,7 @@ class Scanner(WordReader):
         else:
             self._at += 1
 
-    def _open(self, frame: Frame) -> None:
+    def _read_parenthesis(self, frame: Frame) -> None:
         if frame.cases and frame.cases[-1] == "pattern" and frame.parts is None:
             self._at += 1  # (pattern)
             return
@@ -151,18 +151,18 @@ class Scanner(WordReader):
         if defined and (frame.parts is not None) + len(frame.words) == 1:
             self._end_word(frame)
             if frame.words:
-                self._found.append(Function(frame.words[0].text))
+                self._items.append(Function(frame.words[0].text))
                 frame.words.clear()
             self._at = defined.end()
         elif frame.parts is not None:  # NAME=(…), or a pattern such as @(…)
             self._push(Kind.WORDS, ")", 1)
-        elif self._text.startswith("((", self._at) and (not frame.words or self._is_for(frame)):
+        elif self._text.startswith("((", self._at) and (not frame.words or self._is_for_loop(frame)):
             self._push(Kind.ARITHMETIC, "))", 2)
         else:
             self._push(Kind.LIST, ")", 1)
 
     @staticmethod
-    def _is_for(frame: Frame) -> bool:
+    def _is_for_loop(frame: Frame) -> bool:
         return bool(frame.words) and frame.words[0].text == "for" and not frame.words[0].quoted
 
     def _read_redirection(self, frame: Frame) -> None:
@@ -181,17 +181,17 @@ class Scanner(WordReader):
         elif delimiter := _DELIMITER.match(self._text, self._at):
             self._at = delimiter.end()
             plain = re.sub(r"\\(.)|['\"]", r"\1", delimiter[1])
-            self._documents.append((plain, operator == "<<-", plain == delimiter[1]))
+            self._pending_documents.append((plain, operator == "<<-", plain == delimiter[1]))
 
     def _read_documents(self) -> None:
-        for delimiter, tabs, expanded in self._documents:
+        for delimiter, strip_tabs, expanded in self._pending_documents:
             begin = at = self._at
             end = size = len(self._text)
             while at < size:
                 stop = self._text.find("\n", at)
                 stop = size if stop < 0 else stop
                 line = self._text[at:stop]
-                if (line.lstrip("\t") if tabs else line) == delimiter:
+                if (line.lstrip("\t") if strip_tabs else line) == delimiter:
                     end = at
                     break
                 at = stop + 1
@@ -200,8 +200,8 @@ class Scanner(WordReader):
                 stop = self._text.find("\n", end)
                 self._at = size if stop < 0 else stop + 1
             if expanded:
-                self._found.append(Document(self._text[begin:end], self._line(begin)))
-        self._documents.clear()
+                self._items.append(HereDocument(self._text[begin:end], self._line(begin)))
+        self._pending_documents.clear()
 
     def _end_word(self, frame: Frame) -> None:
         if frame.parts is None:
@@ -210,13 +210,13 @@ class Scanner(WordReader):
         frame.parts = None
         if frame.redirect:
             if frame.redirect != "<<<":
-                self._found.append(Redirect(frame.redirect, word))
+                self._items.append(Redirect(frame.redirect, word))
             frame.redirect = ""
-        elif not self._is_grammar(frame, word):
+        elif not self._is_reserved_word(frame, word):
             frame.words.append(word)
 
-    def _is_grammar(self, frame: Frame, word: Word) -> bool:
-        """Whether `word` is no part of a simple command."""
+    def _is_reserved_word(self, frame: Frame, word: Word) -> bool:
+        """Whether `word` is part of the grammar (a reserved word, a pattern of a case…), not of a command."""
         text = "" if word.quoted or word.computed else word.text
         state = frame.cases[-1] if frame.cases else ""
         if state in ("subject", "in"):
@@ -228,7 +228,7 @@ class Scanner(WordReader):
             return True
         if frame.naming:
             frame.naming = False
-            self._found.append(Function(word.text))
+            self._items.append(Function(word.text))
             follows = _FUNCTION.match(self._text, self._at)
             self._at = follows.end() if follows else self._at
             return True
@@ -236,7 +236,7 @@ class Scanner(WordReader):
             return False
         if frame.words:
             # "for NAME do"
-            ends = text == "do" and len(frame.words) == 2 and self._is_for(frame)
+            ends = text == "do" and len(frame.words) == 2 and self._is_for_loop(frame)
             frame.words = [] if ends else frame.words
             return ends
         if text == "case":
@@ -256,7 +256,7 @@ class Scanner(WordReader):
         frame.condition = False
         words, frame.words = frame.words, []
         if words and (words[0].text not in ("for", "select") or words[0].quoted):
-            self._found.append(Command(tuple(words)))
+            self._items.append(Command(tuple(words)))
 
 
 def starts_with_assignment(text: str) -> bool:

@@ -1,7 +1,8 @@
 """The words of shell scripts: quotes, expansions, substitutions (POSIX XCU 2.2 "Quoting", 2.6 "Word
-Expansions"; bash(1): ``$'…'``, arrays). What the words make up is shellsyntax's part.
+Expansions"; bash(1): ``$'…'``, arrays). syntax.py makes commands of the words.
 
-Nesting is kept on a list, not on Python's own stack, and no character is looked at more than a few times.
+Open quotes and brackets are on a list, not on Python's own stack, and each character is read at most a few
+times.
 """
 
 import re
@@ -9,7 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import Enum
 
-MAX_DEPTH = 200  # open brackets and quotes at a time; what is nested deeper is passed over
+MAX_DEPTH = 200  # open brackets and quotes at a time; deeper ones are not opened
 
 PLAIN = re.compile(r"[^\s\\'\"`$;&|()<>#]+")
 _IN_QUOTES = re.compile(r"[^\"\\$`]+")
@@ -21,8 +22,8 @@ _ANSI_STRING = re.compile(r"\$'(?:[^'\\]|\\.)*+'?", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word, its quotes removed. Expansions stay as they are written (``$NAME``, ``${NAME:-x}``), but for
-    command substitutions, which are ``$(…)``; `computed` tells that there is one. `line` counts from 1."""
+    """One word, without its quotes. Expansions stay as they are written (``$NAME``, ``${NAME:-x}``), but for
+    command substitutions, which are ``$(…)``; a word with an expansion is `computed`. `line` counts from 1."""
 
     text: str
     line: int
@@ -31,7 +32,9 @@ class Word:
 
 
 class Kind(Enum):
-    LIST = 1  # commands, until `close`
+    """What a frame holds."""
+
+    LIST = 1  # commands, up to `close`
     QUOTES = 2  # "…"
     BRACES = 3  # ${…}
     ARITHMETIC = 4  # ((…)) and $((…))
@@ -40,7 +43,7 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Frame:
-    """One level of nesting. The words are those of the command that is being read."""
+    """One level of nesting. `words` are those of the command that is being read."""
 
     kind: Kind
     close: str = ""
@@ -50,20 +53,20 @@ class Frame:
     quoted: bool = False
     start: int = 0
     redirect: str = ""
-    cases: list[str] = field(default_factory=list)  # of each open `case`: what is to come next
+    cases: list[str] = field(default_factory=list)  # for each open `case`: what comes next in it
     naming: bool = False  # after `function`
     condition: bool = False  # between [[ and ]]
     depth: int = 0  # open parentheses in an arithmetic expression
-    owner: "Frame | None" = None  # whose word quotes and braces are a part of; None for a frame of words
-    level: int = 0  # where on the stack the commands are in which this stands
+    owner: "Frame | None" = None  # the frame whose word these quotes or braces belong to; None if it has words
+    level: int = 0  # the index on the stack of the nearest LIST frame: this one, or one around it
 
 
 class WordReader:
-    """One pass over a text; reads the inside of words. The subclass reads the commands that they are in."""
+    """One pass over a text. This class reads the inside of words, its subclass the commands."""
 
     def __init__(self, text: str, line: int) -> None:
         self._text = text
-        self._first = line
+        self._first_line = line
         self._at = 0
         self._lines = [match.start() for match in re.finditer("\n", text)]
         self._stack = [Frame(Kind.LIST)]
@@ -72,7 +75,7 @@ class WordReader:
         raise NotImplementedError
 
     def _line(self, at: int) -> int:
-        return self._first + bisect_right(self._lines, at - 1)
+        return self._first_line + bisect_right(self._lines, at - 1)
 
     def _push(self, kind: Kind, close: str, width: int) -> None:
         self._at += width
@@ -90,15 +93,15 @@ class WordReader:
         frame.computed = frame.computed or computed
         frame.quoted = frame.quoted or quoted
 
-    def _run(self, pattern: re.Pattern[str]) -> bool:
-        """Take what `pattern` matches here into the word."""
+    def _take_match(self, pattern: re.Pattern[str]) -> bool:
+        """Append what `pattern` matches here to the word; False if it does not match."""
         if found := pattern.match(self._text, self._at):
             self._add(found[0])
             self._at = found.end()
         return bool(found)
 
     def _read_quoting(self, frame: Frame) -> None:
-        """A quote, a backslash or an expansion, in a word."""
+        """Read a quote, a backslash or an expansion in a word."""
         char = self._text[self._at]
         if char == "'":
             end = self._text.find("'", self._at + 1)
@@ -116,7 +119,9 @@ class WordReader:
             self._read_dollar(frame)
 
     def _read_backslash(self, frame: Frame) -> None:
-        if self._text.startswith("\\`", self._at) and any(one.close == "`" for one in self._stack[-8:]):
+        if self._text.startswith("\\`", self._at) and any(
+            frame_above.close == "`" for frame_above in self._stack[-8:]
+        ):
             self._read_backquote(frame, "\\`")
             return
         escaped = self._text[self._at + 1 : self._at + 2]
@@ -125,10 +130,10 @@ class WordReader:
         self._at += 2
 
     def _read_backquote(self, frame: Frame, mark: str) -> None:
-        around = frame.level
-        if self._stack[around].close == mark:  # what is still open inside ends with it
-            self._end_command(self._stack[around])
-            del self._stack[around:]
+        command_level = frame.level
+        if self._stack[command_level].close == mark:  # what is still open inside ends here too
+            self._end_command(self._stack[command_level])
+            del self._stack[command_level:]
             self._at += len(mark)
         else:
             self._add("$(…)", computed=True)
@@ -156,25 +161,25 @@ class WordReader:
             self._at += 1
 
     def _read_quotes(self, frame: Frame) -> None:
-        if self._run(_IN_QUOTES):
+        if self._take_match(_IN_QUOTES):
             return
         if self._text[self._at] != '"':
             self._read_quoting(frame)
         elif frame.close == '"':
             self._at += 1
             self._stack.pop()
-        else:  # in a here-document it is a character like any other
+        else:  # in a here-document a double quote is an ordinary character
             self._at += 1
 
     def _read_braces(self, frame: Frame) -> None:
-        if self._run(_IN_BRACES):
+        if self._take_match(_IN_BRACES):
             return
         char = self._text[self._at]
         if char == "}":
             self._add(char)
             self._at += 1
             self._stack.pop()
-        elif char == "'" and any(one.kind is Kind.QUOTES for one in self._stack[-4:]):
+        elif char == "'" and any(frame_above.kind is Kind.QUOTES for frame_above in self._stack[-4:]):
             self._add(char)
             self._at += 1
         else:
@@ -195,7 +200,7 @@ class WordReader:
             self._read_quoting(frame)
 
     def _read_words(self, frame: Frame) -> None:
-        if self._run(PLAIN):
+        if self._take_match(PLAIN):
             return
         char = self._text[self._at]
         if char == ")":

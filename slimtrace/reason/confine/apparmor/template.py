@@ -1,7 +1,7 @@
-"""What every profile begins and ends with: the rules that any container needs, and what Docker's own template
+"""The beginning and end of every profile: the rules that any container needs, and what Docker's own template
 denies (github.com/moby/profiles, apparmor/template.go)."""
 
-from slimtrace.reason.confine.apparmor.pathnames import PID
+from slimtrace.reason.confine.apparmor.pathnames import PID_VARIABLE
 
 # The programs that start, stop and exec: unconfined on most hosts, under a name of their own on some (Ubuntu
 # 24.04 has profiles "runc" and "crun", snap its own).
@@ -69,10 +69,10 @@ _TAIL = """\
 
 
 def head(name: str) -> str:
-    """Up to the first rule."""
-    return _HEAD.format(name=name, pid=PID)
+    """The profile up to the first learned rule."""
+    return _HEAD.format(name=name, pid=PID_VARIABLE)
 
 
 def tail(name: str) -> str:
-    """From the last rule that was learned to the end."""
-    return _TAIL.format(name=name, pid=PID, engines=_ENGINES)
+    """The profile after the last learned rule."""
+    return _TAIL.format(name=name, pid=PID_VARIABLE, engines=_ENGINES)

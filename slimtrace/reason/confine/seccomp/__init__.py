@@ -1,29 +1,36 @@
-"""The seccomp profile: what the program called, what the runtime calls between the filter and the program, and
-a margin of calls that chance decides on, never more than Docker's own profile allows. See docs/seccomp.md.
+"""The seccomp profile: the calls of the program, those of the runtime between the filter and the program, and a
+margin of calls that depend on chance, never more than Docker's own profile allows. See docs/seccomp.md.
 
-`needs` says which calls and why, `conditions` with which arguments, `body` writes it as Docker's JSON,
-`verdict` says what such a profile answers to a call, `trial` what one has refused in a run.
+`needs` collects the calls with their reasons, `argument_conditions` says with which arguments they are allowed,
+`docker_profile` writes the profile as Docker's JSON, `verdict` evaluates a call under such a profile,
+`refusals` finds the calls that one refused in a run.
 """
 
-from slimtrace.reason.confine.docker_default import DEFAULT
-from slimtrace.reason.confine.seccomp.docker_profile import ACTIONS, denied, of_default, profile, to_text
-from slimtrace.reason.confine.seccomp.needs import AllowedCall, reasons_text, who
-from slimtrace.reason.confine.seccomp.refusals import KILLED, refused, refused_arguments
-from slimtrace.reason.confine.seccomp.verdict import allows, verdict
+from slimtrace.reason.confine.docker_default import DOCKER_ALLOWED
+from slimtrace.reason.confine.seccomp.docker_profile import (
+    ACTIONS,
+    denied_count,
+    docker_call_count,
+    profile,
+    to_text,
+)
+from slimtrace.reason.confine.seccomp.needs import AllowedCall, allowed_calls, reasons_text
+from slimtrace.reason.confine.seccomp.refusals import KILLED, refused_arguments, refused_calls
+from slimtrace.reason.confine.seccomp.verdict import allows, evaluate
 
 __all__ = [
     "ACTIONS",
-    "DEFAULT",
+    "DOCKER_ALLOWED",
     "KILLED",
     "AllowedCall",
+    "allowed_calls",
     "allows",
-    "denied",
-    "of_default",
+    "denied_count",
+    "docker_call_count",
+    "evaluate",
     "profile",
     "reasons_text",
-    "refused",
     "refused_arguments",
+    "refused_calls",
     "to_text",
-    "verdict",
-    "who",
 ]

@@ -1,7 +1,7 @@
 """Calls that are allowed without having been seen, and why.
 
-What the runtime calls behind its filter is measured. It is a Go program with threads, or C, though: which of
-some calls it makes depends on timing, and where it could not be measured what is known of it has to do.
+The calls of the runtime behind its filter are measured. The runtime is a Go program with threads, or C, though:
+some of its calls depend on timing, and where they could not be measured those that are known of it are allowed.
 """
 
 from collections.abc import Mapping
@@ -40,23 +40,23 @@ MARGIN: Mapping[str, str] = {
     "write": "Go wakes its network poller; the runtime tells of a failure",
 }
 
-# What the runtime calls after the filter is on, when no-new-privileges is not on. With it the filter goes on
-# later, and fewer of these come after it. Measured with runc 1.1.5, which agrees with
+# The calls of the runtime after the filter is on, without no-new-privileges. With that the filter goes on
+# later, and fewer of these calls come after it. Measured with runc 1.1.5, which agrees with
 # libcontainer/standard_init_linux.go and setns_init_linux.go (finalizeNamespace and what follows it) and with
 # security-profiles-operator's baseprofile-runc.yaml; close_range is of newer ones. And with crun 1.8.1
 # (src/libcrun/container.c).
-UNMEASURED = (
+RUNTIME_CALLS = (
     *("capget", "capset", "chdir", "close_range", "faccessat2", "fcntl", "fstat", "fstatfs"),
     *("getcwd", "getdents64", "getppid", "newfstatat", "openat", "prctl", "setgid", "setgroups", "setuid"),
     *("setresgid", "setresuid"),
 )
-# What it calls beyond that when it execs into a container: runc nothing, crun these. Needed where nothing was
-# exec'd, as into a container that ends by itself.
-UNMEASURED_EXEC = ("ioctl", "openat", "setgroups", "statx")
-# Whoever drops capabilities behind the filter makes this call: where it is seen all of that was.
-_TELLS = "capset"
+# Its further calls when it execs into a container: runc makes none, crun these. Needed where nothing was
+# exec'd, as in a container that ends by itself.
+RUNTIME_EXEC_CALLS = ("ioctl", "openat", "setgroups", "statx")
+# A runtime that drops capabilities behind the filter makes this call: where it was seen the rest was seen too.
+_CAPABILITY_DROP = "capset"
 
 
 def was_measured(filtered: frozenset[str]) -> bool:
-    """Whether what the runtime called behind the filter is all that it ever calls there."""
-    return _TELLS in filtered
+    """Whether the calls `filtered`, which the runtime made behind the filter, are all that it makes there."""
+    return _CAPABILITY_DROP in filtered

@@ -1,4 +1,4 @@
-"""Which calls a container needs, for whom, and with which arguments."""
+"""The system calls that a container needs, with the reasons and the arguments."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.confinement import Repairs
 from slimtrace.facts.events import Abi, CallArguments, CallSet, FirstCall, Origin, Phase
 from slimtrace.facts.paths import printable
-from slimtrace.reason.confine.docker_default import DEFAULT
+from slimtrace.reason.confine.docker_default import DOCKER_ALLOWED
 from slimtrace.reason.confine.seccomp import argument_conditions
-from slimtrace.reason.confine.seccomp.argument_conditions import LEARNED, Seen
-from slimtrace.reason.confine.seccomp.margin import MARGIN, UNMEASURED, UNMEASURED_EXEC, was_measured
+from slimtrace.reason.confine.seccomp.argument_conditions import CONDITIONAL_CALLS, SeenValues
+from slimtrace.reason.confine.seccomp.margin import MARGIN, RUNTIME_CALLS, RUNTIME_EXEC_CALLS, was_measured
 
 CONTAINER = "the container"
 RUNTIME = "the runtime, before the program starts"
@@ -26,9 +26,9 @@ Conditions = tuple[dict[str, Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class AllowedCall:
-    """A system call that the profile allows, and everyone it is allowed for. `conditions` on its arguments, one
-    of which has to hold, are () where there are none; `first` is the program that was the first to make it, ""
-    where none did or it is not known."""
+    """A system call that the profile allows, with the `reasons`: who made it, or may. `conditions` on its
+    arguments, one of which has to hold, are () where there are none; `first` is the program that was the first
+    to make the call, "" where none did or the program is not known."""
 
     name: str
     reasons: tuple[str, ...]
@@ -38,18 +38,18 @@ class AllowedCall:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """All that a profile follows from. `made` and `refused` are what was called, and what was answered ENOSYS,
-    whether a profile may allow it or not; `seen` the first arguments of the calls in LEARNED; `abis` those
-    whose calls were made, beside the native one."""
+    """All that a profile follows from. `made` are the calls with their reasons and `refused` those that were
+    answered ENOSYS, whether a profile may allow them or not; `seen` the first arguments of the
+    CONDITIONAL_CALLS; `abis` the ABIs of which calls were made, without the native one."""
 
     made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
-    seen: Mapping[str, Seen] = field(default_factory=dict)
+    seen: Mapping[str, SeenValues] = field(default_factory=dict)
     abis: frozenset[Abi] = frozenset()
 
 
-def needs(capture: Capture, repairs: Repairs) -> Needs:
-    """What the capture and the repairs ask for."""
+def collect_needs(capture: Capture, repairs: Repairs) -> Needs:
+    """The needs that the capture and the repairs show."""
     health, trace = bool(capture.image.healthcheck), capture.trace
     groups = [(group, reason) for group in _ordered(trace.calls) if (reason := _reason(group, health))]
     made: dict[str, list[str]] = {}
@@ -58,7 +58,7 @@ def needs(capture: Capture, repairs: Repairs) -> Needs:
             made.setdefault(name, []).append(reason)
     for name in _unmeasured([group for group, _ in groups if group.phase is Phase.FILTERED]):
         made.setdefault(name, []).append(NOT_MEASURED)
-    for name in (*repairs.calls, *(one.call for one in repairs.arguments if one.values)):
+    for name in (*repairs.calls, *(each.call for each in repairs.arguments if each.values)):
         made.setdefault(name, []).append(REPAIR)
     for name, why in MARGIN.items():
         made.setdefault(name, []).append(f"margin: {why}")
@@ -66,21 +66,24 @@ def needs(capture: Capture, repairs: Repairs) -> Needs:
     return Needs(
         made={name: tuple(dict.fromkeys(made[name])) for name in sorted(made)},
         refused=frozenset(name for group, _ in groups for name in group.refused),
-        seen={name: _seen(name, [group for group, _ in groups], trace.arguments, repairs) for name in LEARNED},
-        abis=frozenset(foreign | {one.abi for one in repairs.arguments}) - {Abi.NATIVE},
+        seen={
+            name: _seen_values(name, [group for group, _ in groups], trace.arguments, repairs)
+            for name in CONDITIONAL_CALLS
+        },
+        abis=frozenset(foreign | {each.abi for each in repairs.arguments}) - {Abi.NATIVE},
     )
 
 
 def _unmeasured(filtered: list[CallSet]) -> Iterator[str]:
-    """What the runtime may call behind the filter and this recording could not show."""
-    started, execed = (
+    """The calls that the runtime may make behind the filter and that this recording could not show."""
+    started, exec_session = (
         frozenset(name for group in filtered if group.origin is origin for name in group.calls)
         for origin in Origin
     )
     if not was_measured(started):
-        yield from UNMEASURED
-    if not was_measured(execed):
-        yield from UNMEASURED_EXEC
+        yield from RUNTIME_CALLS
+    if not was_measured(exec_session):
+        yield from RUNTIME_EXEC_CALLS
 
 
 def _ordered(groups: Iterable[CallSet]) -> list[CallSet]:
@@ -88,7 +91,7 @@ def _ordered(groups: Iterable[CallSet]) -> list[CallSet]:
 
 
 def _reason(group: CallSet, healthcheck: bool) -> str:
-    if group.abi is Abi.RING:  # requests, which no filter sees
+    if group.abi is Abi.IO_URING:  # requests of io_uring, which no filter sees
         return ""
     match group.phase, group.origin:
         case Phase.APP, Origin.CONTAINER:
@@ -102,52 +105,59 @@ def _reason(group: CallSet, healthcheck: bool) -> str:
     return ""
 
 
-def _seen(name: str, groups: list[CallSet], arguments: tuple[CallArguments, ...], repairs: Repairs) -> Seen:
-    """The arguments of one call in all that counts. Where one group's are not known, none are."""
-    found = Seen()
+def _seen_values(
+    name: str, groups: list[CallSet], arguments: tuple[CallArguments, ...], repairs: Repairs
+) -> SeenValues:
+    """The arguments of one call in all `groups` and repairs. Where those of one group are not known, any
+    counts."""
+    found = SeenValues()
     for group in groups:
         if name in group.calls:
-            place = (group.phase, group.origin, group.abi)
-            found |= argument_conditions.seen(
-                one for one in arguments if one.call == name and (one.phase, one.origin, one.abi) == place
+            group_key = (group.phase, group.origin, group.abi)
+            found |= argument_conditions.seen_values(
+                each
+                for each in arguments
+                if each.call == name and (each.phase, each.origin, each.abi) == group_key
             )
-    repaired = [one for one in repairs.arguments if one.call == name and one.values]
+    repaired = [each for each in repairs.arguments if each.call == name and each.values]
     if repaired:
-        found |= argument_conditions.seen(repaired)
-    return found | Seen(all=name in repairs.calls and not repaired)
+        found |= argument_conditions.seen_values(repaired)
+    return found | SeenValues(all=name in repairs.calls and not repaired)
 
 
-def who(capture: Capture, repairs: Repairs = NOTHING) -> tuple[AllowedCall, ...]:
-    """Every call to allow with its reasons, by name. What Docker's default profile denies is not among them:
-    the program got on without it, or ran with more privileges than a profile is for."""
-    return allowed(needs(capture, repairs), capture.trace.first_calls)
+def allowed_calls(capture: Capture, repairs: Repairs = NOTHING) -> tuple[AllowedCall, ...]:
+    """Every call to allow with its reasons, by name. Calls that Docker's default profile denies are not among
+    them: the program got on without them, or ran with more privileges than a profile is for."""
+    return allowable(collect_needs(capture, repairs), capture.trace.first_calls)
 
 
-def allowed(asked: Needs, firsts: Iterable[FirstCall] = ()) -> tuple[AllowedCall, ...]:
-    """The calls of `asked` that may be allowed."""
-    first = _first_programs(firsts)
+def allowable(collected: Needs, first_calls: Iterable[FirstCall] = ()) -> tuple[AllowedCall, ...]:
+    """The calls of `collected` that a profile may allow, since Docker's own does."""
+    first = _first_programs(first_calls)
     found = []
-    for name, reasons in asked.made.items():
-        wanted = argument_conditions.conditions(name, asked.seen.get(name, Seen()))
-        if name in DEFAULT and wanted is not None:
-            found.append(AllowedCall(name, reasons, wanted, first.get(name, "")))
+    for name, reasons in collected.made.items():
+        conditions = argument_conditions.conditions(name, collected.seen.get(name, SeenValues()))
+        if name in DOCKER_ALLOWED and conditions is not None:
+            found.append(AllowedCall(name, reasons, conditions, first.get(name, "")))
     return tuple(found)
 
 
-def _first_programs(firsts: Iterable[FirstCall]) -> dict[str, str]:
+def _first_programs(first_calls: Iterable[FirstCall]) -> dict[str, str]:
     """The program that made each call first: the container's own before one that was exec'd into it."""
-    programs = sorted((one.origin, one.abi, one.program, one.call) for one in firsts if one.phase is Phase.APP)
+    programs = sorted(
+        (each.origin, each.abi, each.program, each.call) for each in first_calls if each.phase is Phase.APP
+    )
     return {name: program for _, _, program, name in reversed(programs) if program}
 
 
 def reasons_text(calls: Iterable[AllowedCall]) -> str:
-    """Each allowed call: for whom it is allowed, with which arguments, who made it first; a line each."""
-    return "".join(f"{call.name:<24} {_told(call)}\n" for call in calls)
+    """A line for each allowed call: its reasons, its arguments, and the program that made it first."""
+    return "".join(f"{call.name:<24} {_reason_line(call)}\n" for call in calls)
 
 
-def _told(call: AllowedCall) -> str:
+def _reason_line(call: AllowedCall) -> str:
     parts = list(call.reasons)
-    if limit := argument_conditions.described(call.name, call.conditions):
+    if limit := argument_conditions.describe(call.name, call.conditions):
         parts.append(f"only with {limit}")
     if call.first:
         parts.append(f"first made by {printable(call.first)}")

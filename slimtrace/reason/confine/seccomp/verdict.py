@@ -1,8 +1,9 @@
 """What a seccomp profile in Docker's JSON answers to a call, as runc and libseccomp read it.
 
-Rules are tried in their order; libseccomp itself has none, so that ours never overlap. Conditions of one rule
-on the same argument are alternatives, on several they must all hold (runc libcontainer/seccomp, matchCall).
-Arguments are compared as 64 bits, whatever the kernel takes of them (seccomp_rule_add(3)).
+Rules are tried in their order; libseccomp itself does not keep an order, so that the rules of our profiles
+never overlap. Conditions of one rule on the same argument are alternatives, on several they must all hold (runc
+libcontainer/seccomp, matchCall). Arguments are compared as 64 bits, whatever the kernel takes of them
+(seccomp_rule_add(3)).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ ALLOW, LOG, ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_ERRNO"
 KILL_PROCESS, KILL_THREAD = "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD"
 EPERM, ENOSYS = 1, 38
 
-# The architecture as OCI images name it: seccomp's names of its ABIs.
+# The architecture as OCI images name it -> its ABIs -> seccomp's names of these.
 ARCHITECTURES: Mapping[str, Mapping[Abi, str]] = {
     "amd64": {
         Abi.NATIVE: "SCMP_ARCH_X86_64",
@@ -32,14 +33,14 @@ ARCHITECTURES: Mapping[str, Mapping[Abi, str]] = {
 _ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def architecture_of(name: str) -> str:
-    """As OCI images name it."""
+def oci_architecture(name: str) -> str:
+    """The architecture `name` as OCI images name it."""
     return _ALIASES.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a call: seccomp's action, and with SCMP_ACT_ERRNO the error."""
+    """A profile's answer to a call: seccomp's action, and with SCMP_ACT_ERRNO the error."""
 
     action: str
     error: int = 0
@@ -50,9 +51,9 @@ class Verdict:
         return self.action in (ALLOW, LOG)
 
 
-def verdict(body: Mapping[str, Any], call: str, args: Sequence[int] = (), abi: Abi = Abi.NATIVE) -> Verdict:
+def evaluate(body: Mapping[str, Any], call: str, args: Sequence[int] = (), abi: Abi = Abi.NATIVE) -> Verdict:
     """The profile's answer to `call` with the arguments `args` (unsigned; those that are not given are 0)."""
-    if not knows(body, abi):
+    if not covers_abi(body, abi):
         return Verdict(KILL_THREAD)  # libseccomp's answer to an architecture that is not in the filter
     for rule in body["syscalls"]:
         if call in rule["names"] and _holds(rule.get("args") or (), args):
@@ -61,21 +62,21 @@ def verdict(body: Mapping[str, Any], call: str, args: Sequence[int] = (), abi: A
 
 
 def allows(body: Mapping[str, Any], call: str, args: Sequence[int] = (), abi: Abi = Abi.NATIVE) -> bool:
-    """Whether the profile means the call to be made: what is only logged is not."""
-    return verdict(body, call, args, abi).action == ALLOW
+    """Whether the profile allows the call; a call that is only logged does not count."""
+    return evaluate(body, call, args, abi).action == ALLOW
 
 
 def may_allow(body: Mapping[str, Any], call: str, abi: Abi = Abi.NATIVE) -> bool:
-    """Whether it does so with some arguments."""
-    if not knows(body, abi):
+    """Whether the profile allows the call with some arguments."""
+    if not covers_abi(body, abi):
         return False
     actions = {rule["action"] for rule in body["syscalls"] if call in rule["names"]}
     return ALLOW in (actions or {body["defaultAction"]})
 
 
-def knows(body: Mapping[str, Any], abi: Abi) -> bool:
-    """Whether the profile is for calls of this ABI too. One that names no architecture is for the native
-    one."""
+def covers_abi(body: Mapping[str, Any], abi: Abi) -> bool:
+    """Whether the profile covers calls of this ABI. One that names no architecture covers the native ABI
+    alone."""
     if abi is Abi.NATIVE or not body.get("archMap"):
         return abi is Abi.NATIVE
     row = body["archMap"][0]

@@ -1,8 +1,8 @@
 """The SELinux types of ports.
 
-A module cannot ask what type a port has where it is loaded, and udica asks the machine that it runs on, which
-is not the one where a capture is reasoned about. So this has the ports of Fedora's policy as it was in 2024;
-those of RHEL, CentOS and SUSE are made from it, and there container-selinux is at home. Source:
+A module cannot look up the type of a port where it is loaded, and udica looks it up on the machine that it runs
+on, which need not be the one where a capture is evaluated. So this module has the ports of Fedora's policy as
+of 2024; the policies of RHEL, CentOS and SUSE, where container-selinux is in use, are made from it. Source:
 github.com/fedora-selinux/selinux-policy, policy/modules/kernel/corenetwork.te.in, which calls a port's type
 NAME_port_t.
 """
@@ -87,8 +87,9 @@ xinuexpansion4:2024 xmsg:1716 zebra:2600-2604,2606,2608-2609 zented:1229
 """
 _TABLES = {"tcp_socket": _TCP, "udp_socket": _UDP}
 
-# What a port that is in no table has, up to and with the last one: net.ipv4.ip_local_port_range stands apart.
-_GENERAL = (
+# The types of ports that are in no table, each with its last port; net.ipv4.ip_local_port_range has its own
+# type.
+_DEFAULT_TYPES = (
     (511, "reserved_port_t"),
     (1023, "hi_reserved_port_t"),
     (32767, "unreserved_port_t"),
@@ -98,11 +99,11 @@ _GENERAL = (
 
 
 def types(kind: str, port: int) -> tuple[str, ...]:
-    """The types of `port` for a socket of the class `kind`, sorted: mostly one. None for port 0, which stands
-    for any free one: no policy is asked about that (hooks.c, selinux_socket_bind)."""
+    """The types of `port` for a socket of the class `kind`, sorted: mostly one. Empty for port 0, which stands
+    for any free port and is not checked (hooks.c, selinux_socket_bind)."""
     if not 0 < port < 1 << 16:
         return ()
-    return _table(kind).get(port) or (next(name for last, name in _GENERAL if port <= last),)
+    return _table(kind).get(port) or (next(name for last, name in _DEFAULT_TYPES if port <= last),)
 
 
 @functools.cache

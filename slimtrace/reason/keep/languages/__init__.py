@@ -1,1 +1,1 @@
-"""What the code in use names: one finder a language."""
+"""One finder for each language: the files that the code in use names."""

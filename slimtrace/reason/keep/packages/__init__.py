@@ -1,10 +1,11 @@
-"""Packages: which are installed, by the image's own metadata, and which paths belong to which.
+"""Packages: which ones are installed, by the image's own metadata, and which paths belong to which.
 
-A module a system: dpkg, apk and rpm for distributions; Python, npm, RubyGems and Maven for languages. A package
-of a language whose metadata came with a distribution's package is that package, and is told once.
+There is one module for each package manager: dpkg, apk and rpm for distributions; Python, npm, RubyGems and
+Maven for languages. A language's package whose metadata a distribution's package installed is not listed
+itself: it is that distribution's package.
 """
 
 from slimtrace.reason.keep.packages.installed import Owners, installed, unreadable
-from slimtrace.reason.keep.packages.package import DISTRIBUTION, Package, System
+from slimtrace.reason.keep.packages.package import DISTRIBUTION, Package, PackageType
 
-__all__ = ["DISTRIBUTION", "Owners", "Package", "System", "installed", "unreadable"]
+__all__ = ["DISTRIBUTION", "Owners", "Package", "PackageType", "installed", "unreadable"]

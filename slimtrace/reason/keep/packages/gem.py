@@ -1,5 +1,6 @@
-"""Gems: a gemspec in the ``specifications`` of a gem directory, the files in its ``gems/NAME-VERSION`` and
-``extensions/*/*/NAME-VERSION``; default gems, in ``specifications/default``, have theirs in Ruby's own library
+"""RubyGems: a gemspec is in the ``specifications`` of a gem directory, the gem's files are in its
+``gems/NAME-VERSION`` and ``extensions/*/*/NAME-VERSION``; default gems, with their gemspec in
+``specifications/default``, have their files in Ruby's own library
 directory (rubygems lib/rubygems/basic_specification.rb, defaults.rb)."""
 
 from collections.abc import Iterable, Iterator
@@ -8,25 +9,25 @@ from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.packages import Format, Manifest
 from slimtrace.facts.tree import FileTree, Kind
-from slimtrace.reason.keep.packages.package import Package, Places, System, package
+from slimtrace.reason.keep.packages.package import Package, PackageType, PathResolver, package_from_manifest
 from slimtrace.reason.keep.packages.python import below
 
 SUFFIX = ".gemspec"
 
 
-def installed(capture: Capture, places: Places, directories: Iterable[str]) -> Iterator[Package]:
+def installed(capture: Capture, resolver: PathResolver, directories: Iterable[str]) -> Iterator[Package]:
     """The gems of the gem directories `directories` (those that hold ``specifications``)."""
     tree = capture.tree
     for directory in directories:
-        built = _extensions(tree, directory)
-        for default in (False, True):
-            for path in tree.children(f"{directory}/specifications{'/default' if default else ''}"):
+        extensions = _extensions(tree, directory)
+        for is_default in (False, True):
+            for path in tree.children(f"{directory}/specifications{'/default' if is_default else ''}"):
                 if path.endswith(SUFFIX) and tree[path].kind is not Kind.DIR:
-                    yield _gem(capture, places, directory, path, built, default)
+                    yield _gem(capture, resolver, directory, path, extensions, is_default)
 
 
 def _extensions(tree: FileTree, directory: str) -> dict[str, list[str]]:
-    """The directories of compiled extensions by the full name of their gem."""
+    """The directories of compiled extensions by the full name (NAME-VERSION) of their gem."""
     found: dict[str, list[str]] = {}
     for platform in tree.children(f"{directory}/extensions"):
         for version in tree.children(platform):
@@ -36,26 +37,31 @@ def _extensions(tree: FileTree, directory: str) -> dict[str, list[str]]:
 
 
 def _gem(
-    capture: Capture, places: Places, directory: str, path: str, built: dict[str, list[str]], default: bool
+    capture: Capture,
+    resolver: PathResolver,
+    directory: str,
+    path: str,
+    extensions: dict[str, list[str]],
+    is_default: bool,
 ) -> Package:
-    full = paths.name(path).removesuffix(SUFFIX)
-    told = next(iter(capture.contents.manifests(capture.tree.resolve(path).path, Format.GEM)), None)
-    if told is None:
-        name, _, version = full.rpartition("-")
-        told = Manifest(name or full, version)
-    listed = [path, *below(capture, f"{directory}/gems/{full}")]
-    for extension in built.get(full, ()):
+    full_name = paths.name(path).removesuffix(SUFFIX)
+    manifest = next(iter(capture.contents.manifests(capture.tree.resolve(path).path, Format.GEM)), None)
+    if manifest is None:
+        name, _, version = full_name.rpartition("-")
+        manifest = Manifest(name or full_name, version)
+    listed = [path, *below(capture, f"{directory}/gems/{full_name}")]
+    for extension in extensions.get(full_name, ()):
         listed += below(capture, extension)
-    if default:
-        listed += _in_library(directory, told)
-    return package(System.GEM, told, places.place(listed), path, ())
+    if is_default:
+        listed += _in_library(directory, manifest)
+    return package_from_manifest(PackageType.GEM, manifest, resolver.locate(listed), path, ())
 
 
-def _in_library(directory: str, told: Manifest) -> Iterator[str]:
-    """.../ruby/gems/3.2.0 has its default gems' files in .../ruby/3.2.0 and in the directories of the
-    architecture there, without the ``lib/`` that the gemspec has before them."""
+def _in_library(directory: str, manifest: Manifest) -> Iterator[str]:
+    """The files of a default gem: those of .../ruby/gems/3.2.0 are in .../ruby/3.2.0 and in the architecture's
+    directories there, without the ``lib/`` that the gemspec has before them."""
     version, gems = paths.name(directory), paths.parent(directory)
     library = f"{paths.parent(gems)}/{version}"
-    for name in told.files:
+    for name in manifest.files:
         if name.startswith("lib/"):
             yield paths.join(library, name.removeprefix("lib/"))

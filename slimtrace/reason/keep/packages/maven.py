@@ -1,10 +1,10 @@
-"""Maven artifacts in jars: see facts.manifests.maven. One jar may hold many."""
+"""Maven artifacts in jars, which facts.manifests.maven reads. One jar may hold many artifacts."""
 
 from collections.abc import Iterable, Iterator
 
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.packages import Format
-from slimtrace.reason.keep.packages.package import Package, Placed, System, package
+from slimtrace.reason.keep.packages.package import Package, PackageType, ResolvedPaths, package_from_manifest
 
 SUFFIXES = (".jar", ".war", ".ear")
 
@@ -12,5 +12,5 @@ SUFFIXES = (".jar", ".war", ".ear")
 def installed(capture: Capture, jars: Iterable[str]) -> Iterator[Package]:
     """The artifacts in `jars`."""
     for path in jars:
-        for told in capture.contents.manifests(path, Format.MAVEN):
-            yield package(System.MAVEN, told, Placed((path,)), path, ())
+        for manifest in capture.contents.manifests(path, Format.MAVEN):
+            yield package_from_manifest(PackageType.MAVEN, manifest, ResolvedPaths((path,)), path, ())

@@ -1,4 +1,4 @@
-"""``--keep package``: all that a distribution's package installed, of each package of which a file is used."""
+"""``--keep package``: every distribution's package of which a file is used is kept with all its files."""
 
 from collections.abc import Iterator
 
@@ -12,8 +12,8 @@ from slimtrace.reason.keep.packages.package import DISTRIBUTION, Package
 
 
 class WholePackages:
-    """A finder (see reason.keep.finders). Documentation is a part of a package as any other. What a package's
-    libraries need is used with them, so the packages that they are from become whole too."""
+    """A finder (see reason.keep.finders). A package's documentation is kept like its other files. The libraries
+    that a package's programs need are used with them, so that the packages of these libraries are kept too."""
 
     def __init__(self, capture: Capture) -> None:
         self._tree = capture.tree
@@ -21,7 +21,7 @@ class WholePackages:
         self._done: set[int] = set()
 
     def found(self, path: str) -> Iterator[Claim | Doubt]:
-        """Claims of all other files of the packages that own `path`, once for each package."""
+        """Claims of all other files of the packages that own `path`; each package is claimed once."""
         for one in self._owners.of(path):
             if one.kind in DISTRIBUTION and id(one) not in self._done:
                 self._done.add(id(one))

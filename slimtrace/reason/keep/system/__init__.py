@@ -1,6 +1,6 @@
-"""What the system loads on demand: one finder a facility, each by evidence.
+"""Files that libc and other system libraries load on demand: one finder for each facility, each by evidence.
 
-The evidence is what the files in use take from libraries (a program that calls getaddrinfo(3) may resolve
-names) and name in strings, what the run opened, and the image's ENV. None of these keeps anything because
+The evidence is what the files in use import from libraries (a program that calls getaddrinfo(3) may resolve
+names) and name in strings, what the container opened, and the image's ENV. No finder keeps a file only because
 images usually have it.
 """

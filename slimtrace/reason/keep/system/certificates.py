@@ -1,4 +1,4 @@
-"""The certificates that TLS trusts.
+"""The CA certificates that TLS libraries trust.
 
 Sources: SSL_CTX_set_default_verify_paths(3ssl), X509_LOOKUP_hash_dir(3ssl); gnutls's
 --with-default-trust-store-file; Go crypto/x509/root_linux.go.
@@ -13,52 +13,61 @@ from slimtrace.facts.sources import binary
 from slimtrace.facts.tree import Kind
 from slimtrace.reason.keep.evidence import Claim
 from slimtrace.reason.keep.system import openssl
-from slimtrace.reason.keep.system.capture_view import Sight
+from slimtrace.reason.keep.system.capture_view import CaptureView
 
-# Libraries that a program verifies its peers with, by the certificates of a file. Not libcrypto: most that use
-# it only hash. Not libnss3: it has its own, in libnssckbi.
+# Libraries that verify a TLS peer by the certificates of a file. Not libcrypto: most programs that use it only
+# hash. Not libnss3: its certificates are in libnssckbi.
 LIBRARIES = frozenset(("libssl", "libgnutls", "libmbedtls", "libwolfssl", "libtls"))
-_FILES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
-_HASH = re.compile(r"[0-9a-f]{8}\.r?\d{1,4}")  # what openssl-rehash(1ssl) calls its links
+_FILE_VARIABLES = (
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+)
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.r?\d{1,4}")  # the links that openssl-rehash(1ssl) makes
 
 
 class Certificates:
-    """One file with all certificates, where a TLS library is in use or a program names the file; the directory
-    of single ones, found by their hash, where that is what is read."""
+    """Keeps the bundle, one file with all certificates, where a TLS library is in use or a program names the
+    file; and the directory of single certificates, found by the hash of their subject, where that was looked
+    into or is configured."""
 
     def __init__(self, capture: Capture) -> None:
-        self._sight = sight = Sight(capture)
-        self._set = [file for name in _FILES if (file := sight.environment.get(name, ""))]
+        self._view = view = CaptureView(capture)
+        self._env_files = [file for name in _FILE_VARIABLES if (file := view.environment.get(name, ""))]
         self._directories = [
             directory
-            for directory in sight.environment.get("SSL_CERT_DIR", "").split(":")
+            for directory in view.environment.get("SSL_CERT_DIR", "").split(":")
             if directory.startswith("/")
         ]
-        asked = {paths.parent(path) for path in sight.asked if _HASH.fullmatch(paths.name(path))}
-        self._directories += sorted(asked - set(self._directories))
-        self._bundle = next((path for path in binary.BUNDLES if sight.file(path)), "")
+        looked_up = {paths.parent(path) for path in view.requested if _HASHED_NAME.fullmatch(paths.name(path))}
+        self._directories += sorted(looked_up - set(self._directories))
+        self._bundle = next((path for path in binary.CA_BUNDLES if view.file(path)), "")
 
     def found(self, path: str) -> Iterator[Claim]:
-        sight = self._sight
-        library = sight.library(path)
+        view = self._view
+        library = view.library(path)
         if library in LIBRARIES:
-            for file in (*self._set, self._bundle):
-                yield from sight.claim(file, path, "certificates")
+            for file in (*self._env_files, self._bundle):
+                yield from view.claim(file, path, "certificates")
             for directory in self._directories:
                 yield from self._hashed(directory, path)
         if library != "libc":
-            for file in binary.BUNDLES:
-                if file in sight.named(path, "path"):
-                    yield from sight.claim(file, path, "certificates")
-        where = openssl.places(sight, path) if sight.imports(path) & binary.TRUST else None
-        if where and library != "libssl":
-            if sight.file(f"{where.home}/cert.pem"):
-                yield from sight.claim(f"{where.home}/cert.pem", path, "certificates")
+            for file in binary.CA_BUNDLES:
+                if file in view.named(path, "path"):
+                    yield from view.claim(file, path, "certificates")
+        directories = (
+            openssl.build_directories(view, path) if view.imports(path) & binary.TRUST_STORE_FUNCTIONS else None
+        )
+        if directories and library != "libssl":
+            if view.file(f"{directories.openssl}/cert.pem"):
+                yield from view.claim(f"{directories.openssl}/cert.pem", path, "certificates")
             else:
-                yield from self._hashed(f"{where.home}/certs", path)
+                yield from self._hashed(f"{directories.openssl}/certs", path)
 
     def _hashed(self, directory: str, path: str) -> Iterator[Claim]:
-        yield from self._sight.claim(directory, path, "certificates")
-        for child in self._sight.children(directory):
-            if _HASH.fullmatch(paths.name(child)) and self._sight.tree[child].kind is not Kind.DIR:
-                yield from self._sight.claim(child, path, "a certificate by its hash")
+        yield from self._view.claim(directory, path, "certificates")
+        for child in self._view.children(directory):
+            if _HASHED_NAME.fullmatch(paths.name(child)) and self._view.tree[child].kind is not Kind.DIR:
+                yield from self._view.claim(child, path, "a certificate by its hash")

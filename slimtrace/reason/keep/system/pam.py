@@ -1,4 +1,4 @@
-"""Pluggable authentication.
+"""PAM, pluggable authentication modules.
 
 Sources: pam.conf(5), pam.d(5); Linux-PAM libpam/pam_handlers.c (_pam_init_handlers, _pam_load_conf_file); the
 FILES sections of pam_access(8), pam_env(8), pam_limits(8), … for what a module reads.
@@ -12,10 +12,10 @@ from slimtrace.facts.capture import Capture
 from slimtrace.facts.sources import binary
 from slimtrace.reason.keep.dynamic_linker import TRIPLETS
 from slimtrace.reason.keep.evidence import Claim, Depth
-from slimtrace.reason.keep.system.capture_view import Sight
+from slimtrace.reason.keep.system.capture_view import CaptureView
 
 SERVICES = ("/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d")
-FALLBACK = "other"  # stands for each type that a service has no line of
+FALLBACK = "other"  # the service whose lines stand for a type that a service has no line of
 MAX_INCLUDES = 64
 MAX_LINES = 1000  # of a service's file
 _MODULE_FILES = {
@@ -30,39 +30,39 @@ _MODULE_FILES = {
     "pam_securetty": ("/etc/securetty",),
     "pam_shells": ("/etc/shells",),
     "pam_time": ("/etc/security/time.conf",),
-    # pam_unix of a user who may not read /etc/shadow runs unix_chkpwd.
+    # Where the user may not read /etc/shadow, pam_unix runs unix_chkpwd (_HELPERS).
     "pam_unix": ("/etc/shadow", "/etc/passwd", "/etc/login.defs"),
 }
 _HELPERS = ("/sbin/unix_chkpwd", "/usr/sbin/unix_chkpwd")
 
 
 class Pam:
-    """For each program or library that calls pam_start(3): the services that bear its name (``su``, ``su-l``,
-    ``postgresql`` for postgres), and what their lines name."""
+    """For each program or library that calls pam_start(3): the services whose names begin with its own (``su``,
+    ``su-l``, ``postgresql`` for postgres), and the modules and files that their lines name."""
 
     def __init__(self, capture: Capture) -> None:
-        self._sight = Sight(capture)
+        self._view = CaptureView(capture)
         self._modules = [f"/lib/{triplet}/security" for triplet in TRIPLETS.values()]
         self._modules += ["/lib64/security", "/usr/lib64/security", "/lib/security", "/usr/lib/security"]
 
     def found(self, path: str) -> Iterator[Claim]:
-        sight = self._sight
-        if not sight.imports(path) & binary.PAM:
+        view = self._view
+        if not view.imports(path) & binary.PAM_FUNCTIONS:
             return
-        yield from sight.claim("/etc/pam.conf", path, "PAM")
+        yield from view.claim("/etc/pam.conf", path, "PAM")
         program = re.split(r"[.-]", paths.name(path))[0]
         for directory in SERVICES:
-            for child in sight.children(directory):
+            for child in view.children(directory):
                 name = paths.name(child)
                 if name == FALLBACK or (program and name.startswith(program)):
                     yield from self._service(child, path, set())
 
     def _service(self, file: str, path: str, seen: set[str]) -> Iterator[Claim]:
-        text = self._sight.text(file)
+        text = self._view.text(file)
         if text is None or file in seen or len(seen) > MAX_INCLUDES:
             return
         seen.add(file)
-        yield from self._sight.claim(file, path, "a PAM service")
+        yield from self._view.claim(file, path, "a PAM service")
         for line in text.replace("\\\n", " ").splitlines()[:MAX_LINES]:
             words = re.sub(r"\[[^]]*\]?", "required", line.partition("#")[0]).split()
             if words[:1] == ["@include"] and len(words) > 1:
@@ -77,15 +77,15 @@ class Pam:
             yield from self._service(paths.join(directory, name), path, seen)
 
     def _module(self, name: str, path: str) -> Iterator[Claim]:
-        sight = self._sight
+        view = self._view
         module = next(
-            (f"{directory}/{name}" for directory in self._modules if sight.file(f"{directory}/{name}")), name
+            (f"{directory}/{name}" for directory in self._modules if view.file(f"{directory}/{name}")), name
         )
-        yield from sight.claim(module, path, "a PAM module", Depth.LIBRARY)
+        yield from view.claim(module, path, "a PAM module", Depth.LIBRARY)
         stem = paths.name(name).removesuffix(".so")
         for file in _MODULE_FILES.get(stem, ()):
-            yield from sight.claim(file, path, stem)
-            for child in sight.children(file):
-                yield from sight.claim(child, path, stem)
+            yield from view.claim(file, path, stem)
+            for child in view.children(file):
+                yield from view.claim(child, path, stem)
         for helper in _HELPERS if stem == "pam_unix" else ():
-            yield from sight.claim(helper, path, stem, Depth.PROGRAM)
+            yield from view.claim(helper, path, stem, Depth.PROGRAM)

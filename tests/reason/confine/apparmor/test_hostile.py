@@ -17,7 +17,7 @@ from slimtrace.facts.tree import Entry, FileTree, Kind
 from slimtrace.reason.confine import apparmor
 from slimtrace.reason.confine.apparmor import pathnames
 from slimtrace.reason.confine.apparmor.network_rules import FAMILIES, KINDS
-from slimtrace.reason.confine.apparmor.rule_compaction import MANY, STATES, states
+from slimtrace.reason.confine.apparmor.rule_compaction import MAX_STATES, ONE_RULE_A_LINE, estimated_states
 
 from ...trees import capture, selected
 from .profiles import Policy, compiled
@@ -55,7 +55,7 @@ def test_any_name(names: list[str], foreign: bool) -> None:
 def test_a_name_is_for_itself(name: str) -> None:
     assume(len(paths.encode(name)) < 400)  # a longer one is cut
     seen = capture({name: "file"}, [FileUse(Use.READ, name, resolved=name)])
-    assume(not pathnames.is_varying(paths.name(name)) or name in seen.tree)
+    assume(not pathnames.is_volatile(paths.name(name)) or name in seen.tree)
     policy = Policy(text(seen))
     base = Policy(text(capture({})))
     assert policy.allows(name, "r")
@@ -91,7 +91,7 @@ def test_any_socket(made: list[tuple[str, str]], number: int) -> None:
 
 @SLOW
 @given(st.lists(ANY, max_size=4), st.lists(ANY, max_size=4), ANY)
-def test_any_place(writable: list[str], repaired: list[str], volume: str) -> None:
+def test_any_writable_directory(writable: list[str], repaired: list[str], volume: str) -> None:
     confinement = Confinement(writable=tuple(map(Writable, writable)))
     seen = capture({}, config={"Volumes": {volume: {}, "/": {}, "": {}}})
     policy = Policy(text(seen, confinement, Repairs(writable=tuple(repaired), paths=tuple(repaired))))
@@ -109,7 +109,7 @@ def many(names: list[str], reason: Why = Why.OPENED, mode: int = 0o644) -> Captu
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        pytest.param([f"/d/{number:08x}" for number in range(MANY + 1)], Why.OPENED, id="some"),
+        pytest.param([f"/d/{number:08x}" for number in range(ONE_RULE_A_LINE + 1)], Why.OPENED, id="some"),
         pytest.param(
             [f"/d{n % 50}/{n * 2654435761 % (1 << 64):016x}" for n in range(20_000)], Why.OPENED, id="wide"
         ),
@@ -125,14 +125,14 @@ def many(names: list[str], reason: Why = Why.OPENED, mode: int = 0o644) -> Captu
 def test_however_many_files(names: list[str], reason: Why) -> None:
     seen = many(names)
     kept = Selection({name: (Reason(reason, "app"),) for name in names})
-    # as large an automaton, sooner there
+    # the automaton is as large, and made sooner
     policy = Policy(apparmor.profile("slimtrace-many", seen, kept), "-O", "no-expr-simplify")
     for name in itertools.islice(names, 0, None, 997):
         assert policy.allows(name, "r")
     assert not policy.allows("/proc/sysrq-trigger", "w")
 
 
-def test_names_made_up_in_many_ways() -> None:
+def test_volatile_names_of_many_kinds() -> None:
     """Globs that all have to be followed at once would be states without end."""
     calls = [CallSet(Phase.APP, Origin.CONTAINER, ("open",))]
     events = [
@@ -148,8 +148,8 @@ def test_names_made_up_in_many_ways() -> None:
 
 
 def test_the_estimate_of_states() -> None:
-    assert states(["/a", "/b/c", "/b/d"]) == 2 + 3 + 1
-    assert STATES < 65535
+    assert estimated_states(["/a", "/b/c", "/b/d"]) == 2 + 3 + 1
+    assert MAX_STATES < 65535
 
 
 def test_a_small_profile_is_exact() -> None:

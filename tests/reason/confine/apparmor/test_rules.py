@@ -18,7 +18,7 @@ from slimtrace.facts.events import (
     Use,
 )
 from slimtrace.reason.confine import apparmor
-from slimtrace.reason.confine.apparmor.pathnames import varying
+from slimtrace.reason.confine.apparmor.pathnames import volatile_glob
 from slimtrace.reason.keep.rules import Rules
 
 from ...keep.test_graph import SERVER
@@ -144,7 +144,7 @@ def test_a_read_only_root(path: str, letters: str, allowed: bool) -> None:
         ("file 0644", "/opt/more/data", "r", "x"),
     ],
 )
-def test_what_nobody_was_seen_to_use_may_be_used_as_what_it_is(
+def test_a_file_without_a_recorded_use_is_allowed_by_its_kind(
     spec: str, path: str, letters: str, refused: str
 ) -> None:
     seen = capture({**SERVER, path: spec}, calls=APP)
@@ -191,7 +191,7 @@ def test_sockets_by_family_and_type() -> None:
     assert sockets(("16", "dgram"), ("9999", "stream"), ("made up {", "raw")) == {"netlink dgram,"}
     assert sockets(calls=(CallSet(Phase.APP, Origin.CONTAINER, ("read",)),)) == set()
     assert sockets() == {"inet,", "inet6,", "netlink,", "unix,"}  # made, and nobody saw of which family
-    ring = (CallSet(Phase.APP, Origin.CONTAINER, ("socket",), abi=Abi.RING),)
+    ring = (CallSet(Phase.APP, Origin.CONTAINER, ("socket",), abi=Abi.IO_URING),)
     assert "inet," in sockets(("unix", "stream"), calls=ring)
 
 
@@ -229,8 +229,8 @@ def test_who_may_send_signals() -> None:
         ("a b", "a\\040b"),
     ],
 )
-def test_names_that_vary(name: str, glob: str) -> None:
-    assert varying(name) == glob
+def test_volatile_names(name: str, glob: str) -> None:
+    assert volatile_glob(name) == glob
 
 
 def test_locks_and_umount_where_the_program_calls_them() -> None:

@@ -1,4 +1,4 @@
-"""What the profile allows, what it answers to the rest, and why."""
+"""The calls that the profile allows, its answer to all others, and the reasons."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,9 +11,15 @@ from slimtrace.facts.events import Abi, CallArguments, CallSet, FirstCall, Origi
 from slimtrace.facts.image import Image
 from slimtrace.facts.tree import FileTree
 from slimtrace.reason.confine import seccomp
-from slimtrace.reason.confine.docker_default import ALLOWED, CONDITIONS, DEFAULT, absent_on, default_profile
+from slimtrace.reason.confine.docker_default import (
+    CONDITIONS,
+    DOCKER_ALLOWED,
+    UNCONDITIONAL,
+    absent_on,
+    default_profile,
+)
 from slimtrace.reason.confine.seccomp import margin, needs
-from slimtrace.reason.confine.seccomp.argument_conditions import FEW, PRCTL_MARGIN
+from slimtrace.reason.confine.seccomp.argument_conditions import MAX_LISTED_VALUES, PRCTL_MARGIN
 
 from ...trees import orders
 
@@ -25,7 +31,7 @@ EXEC_FILTERED = CallSet(Phase.FILTERED, EXEC, ("capget", "capset"))
 EXEC_APP = CallSet(Phase.APP, EXEC, ("alarm",))
 ALL = (APP, FILTERED, RUNTIME, EXEC_FILTERED, EXEC_APP)
 HEALTHY = {"Healthcheck": {"Test": ["CMD", "/bin/check"]}}
-EXECED = set(margin.UNMEASURED_EXEC)
+EXECED = set(margin.RUNTIME_EXEC_CALLS)
 SEEN = {"accept4", "clone", "openat", "socket", "capset", "setgid", "capget"}
 
 
@@ -65,7 +71,7 @@ def absent(profile: dict[str, Any]) -> list[str]:
         (ALL, False, SEEN),
         (ALL, True, SEEN | {"alarm"}),
         ((RUNTIME, FILTERED), True, {"capset", "setgid"} | EXECED),
-        ((APP,), False, {"accept4", "openat", "socket", *margin.UNMEASURED, *EXECED}),
+        ((APP,), False, {"accept4", "openat", "socket", *margin.RUNTIME_CALLS, *EXECED}),
         (
             (FILTERED, CallSet(Phase.FILTERED, EXEC, ("capget", "capset"))),
             False,
@@ -75,7 +81,7 @@ def absent(profile: dict[str, Any]) -> list[str]:
         (
             (CallSet(Phase.FILTERED, CONTAINER, ("getdents64",)),),
             False,
-            {*margin.UNMEASURED, *EXECED},
+            {*margin.RUNTIME_CALLS, *EXECED},
         ),
     ],
 )
@@ -93,8 +99,8 @@ def test_calls_of_a_32_bit_program_are_allowed_by_their_names() -> None:
     assert not seccomp.allows(profile, "stat64", abi=Abi.X32)
 
 
-def test_what_io_uring_was_asked_for_is_no_call() -> None:
-    profile = seccomp.profile(run([FILTERED, made("connect", "nop", "sync", abi=Abi.RING)]))
+def test_io_uring_requests_are_no_calls() -> None:
+    profile = seccomp.profile(run([FILTERED, made("connect", "nop", "sync", abi=Abi.IO_URING)]))
     assert not {"sync", "connect"} & allowed(profile)
     assert profile["archMap"][0]["subArchitectures"] == []
 
@@ -103,7 +109,7 @@ def test_never_more_than_docker() -> None:
     greedy = made("bpf", "clone3", "init_module", "mount", "read", "unshare")
     profile = seccomp.profile(run([greedy, FILTERED]), Repairs(calls=("mount", "setns")))
     assert allowed(profile) == {"capset", "setgid"} | EXECED | margin.MARGIN.keys()
-    assert margin.MARGIN.keys() | set(margin.UNMEASURED) <= DEFAULT
+    assert margin.MARGIN.keys() | set(margin.RUNTIME_CALLS) <= DOCKER_ALLOWED
     assert not seccomp.allows(profile, "clone", (0x10000000,))
     assert seccomp.allows(profile, "clone", (0x3D0F00,))
 
@@ -154,7 +160,7 @@ def test_the_profile_is_the_same_each_time(action: str) -> None:
 
 def test_every_call_has_its_reasons() -> None:
     repairs = Repairs(calls=("sync",))
-    why = {call.name: call.reasons for call in seccomp.who(run(ALL, healthcheck=True), repairs)}
+    why = {call.name: call.reasons for call in seccomp.allowed_calls(run(ALL, healthcheck=True), repairs)}
     assert why["openat"] == (needs.CONTAINER,)
     assert why["setgid"] == (needs.RUNTIME,)
     assert why["capset"] == (needs.RUNTIME, needs.RUNTIME_EXEC)
@@ -165,7 +171,7 @@ def test_every_call_has_its_reasons() -> None:
     assert "pivot_root" not in why
 
 
-def test_who_called_first_is_told() -> None:
+def test_the_first_caller_is_in_the_reasons() -> None:
     firsts = [
         FirstCall("openat", "/bin/check", origin=EXEC),
         FirstCall("openat", "/bin/app\n", pid=17),
@@ -174,7 +180,7 @@ def test_who_called_first_is_told() -> None:
         FirstCall("socket", "/bin/app"),
     ]
     for order in orders(firsts):
-        calls = seccomp.who(run(ALL, [values("socket", 1, 2)], firsts=order))
+        calls = seccomp.allowed_calls(run(ALL, [values("socket", 1, 2)], firsts=order))
         first = {call.name: call.first for call in calls}
         assert (first["openat"], first["setgid"], first["accept4"]) == ("/bin/app\n", "", "")
         lines = {
@@ -211,7 +217,7 @@ WIDE = (1, 2, 16, 37, 39, 41, 0xFFFF_FFFF)
         ("personality", [values("personality", 0x40000)], (), (0, 0x40000)),
         ("personality", [], (0, 8, 0x20000, 0x20008, 0xFFFF_FFFF), (1, 0x40000)),
         ("ptrace", [values("ptrace", 0)], (0,), (16, 4)),
-        ("ptrace", [values("ptrace", *range(FEW + 1))], (0, 16, 0x4206), ()),
+        ("ptrace", [values("ptrace", *range(MAX_LISTED_VALUES + 1))], (0, 16, 0x4206), ()),
         ("prctl", [values("prctl", 4)], (4, *PRCTL_MARGIN), (22, 0x59616D61)),
         ("prctl", [], (22, 0x59616D61), ()),
         ("clone", [values("clone", 0x1000_0000)], (0, 0x11), (0x1000_0000,)),
@@ -257,7 +263,7 @@ def answers(action: str, *calls: CallSet, arguments: Iterable[CallArguments] = (
     profile = seccomp.profile(run([FILTERED, *calls], arguments), action=action)
 
     def ask(call: str, *args: int) -> tuple[str, int]:
-        found = seccomp.verdict(profile, call, args)
+        found = seccomp.evaluate(profile, call, args)
         return found.action.removeprefix("SCMP_ACT_"), found.error
 
     return ask
@@ -294,13 +300,13 @@ def test_log_lets_through_what_docker_does() -> None:
 
 
 @pytest.mark.parametrize("action", seccomp.ACTIONS)
-def test_what_is_denied_is_counted(action: str) -> None:
+def test_denied_calls_are_counted(action: str) -> None:
     profile = seccomp.profile(run([FILTERED, made("stat64")]), action=action)
-    assert seccomp.of_default(profile) == len(DEFAULT - absent_on("SCMP_ARCH_X86_64")) == 309
-    assert seccomp.denied(profile) == 309 - len(margin.MARGIN) - 2 - len(EXECED)
+    assert seccomp.docker_call_count(profile) == len(DOCKER_ALLOWED - absent_on("SCMP_ARCH_X86_64")) == 309
+    assert seccomp.denied_count(profile) == 309 - len(margin.MARGIN) - 2 - len(EXECED)
 
 
-# What a run under it was refused
+# Refusals in a run under the profile
 
 
 def test_refusals_are_found_in_a_trace() -> None:
@@ -310,7 +316,7 @@ def test_refusals_are_found_in_a_trace() -> None:
             made("getpid", "mount", "personality", "socket", "sync", refused=("openat2",)),
             CallSet(Phase.FILTERED, EXEC, ("setuid",)),
             CallSet(Phase.RUNTIME, EXEC, ("chroot",)),
-            made("open", abi=Abi.RING),
+            made("open", abi=Abi.IO_URING),
         ),
         arguments=(
             values("socket", 1, 2, 38),
@@ -318,7 +324,7 @@ def test_refusals_are_found_in_a_trace() -> None:
             values("ptrace", 0, phase=Phase.RUNTIME),
         ),
     )
-    assert seccomp.refused(body, trace, "amd64") == ("setuid", "sync")
+    assert seccomp.refused_calls(body, trace, "amd64") == ("setuid", "sync")
     assert seccomp.refused_arguments(body, trace, "amd64") == (values("socket", 2),)
 
 
@@ -330,11 +336,15 @@ def test_what_was_refused_is_allowed_after_the_repair() -> None:
     )
     body = seccomp.profile(fat)
     repairs = Repairs(
-        calls=seccomp.refused(body, trace, "amd64"), arguments=seccomp.refused_arguments(body, trace, "amd64")
+        calls=seccomp.refused_calls(body, trace, "amd64"),
+        arguments=seccomp.refused_arguments(body, trace, "amd64"),
     )
     assert repairs.calls == ("getpid", "personality", "sync")
     repaired = seccomp.profile(fat, repairs)
-    assert (seccomp.refused(repaired, trace, "amd64"), seccomp.refused_arguments(repaired, trace, "amd64")) == (
+    assert (
+        seccomp.refused_calls(repaired, trace, "amd64"),
+        seccomp.refused_arguments(repaired, trace, "amd64"),
+    ) == (
         (),
         (),
     )
@@ -343,7 +353,9 @@ def test_what_was_refused_is_allowed_after_the_repair() -> None:
 
 def test_dockers_own_profile() -> None:
     docker = default_profile("SCMP_ARCH_X86_64", ["SCMP_ARCH_X86"])
-    assert seccomp.denied(docker) == 0
-    assert {name for name in DEFAULT if seccomp.verdict(docker, name).passes} == ALLOWED | CONDITIONS.keys()
-    assert seccomp.verdict(docker, "clone3").error == 38
-    assert not seccomp.verdict(docker, "mount").passes
+    assert seccomp.denied_count(docker) == 0
+    assert {
+        name for name in DOCKER_ALLOWED if seccomp.evaluate(docker, name).passes
+    } == UNCONDITIONAL | CONDITIONS.keys()
+    assert seccomp.evaluate(docker, "clone3").error == 38
+    assert not seccomp.evaluate(docker, "mount").passes

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from slimtrace.facts.confinement import Repairs
 from slimtrace.facts.events import MAX_VALUES, Abi, CallArguments, CallSet, Origin, Phase
 from slimtrace.reason.confine import seccomp
-from slimtrace.reason.confine.docker_default import ALLOWED, CONDITIONS, DEFAULT, default_profile
-from slimtrace.reason.confine.seccomp.argument_conditions import LEARNED, docker_allows
+from slimtrace.reason.confine.docker_default import CONDITIONS, DOCKER_ALLOWED, UNCONDITIONAL, default_profile
+from slimtrace.reason.confine.seccomp.argument_conditions import CONDITIONAL_CALLS, docker_allows
 
 from .test_profile import run
 
 DOCKER = default_profile("SCMP_ARCH_X86_64", ["SCMP_ARCH_X86", "SCMP_ARCH_X32"])
 NAMES = st.one_of(
-    st.sampled_from(LEARNED),
-    st.sampled_from(sorted(DEFAULT)),
+    st.sampled_from(CONDITIONAL_CALLS),
+    st.sampled_from(sorted(DOCKER_ALLOWED)),
     st.sampled_from(["bpf", "clone3", "mount", "setns", "unshare", "keyctl"]),
     st.text(max_size=5),
 )
@@ -35,7 +35,7 @@ GROUPS = st.builds(
 )
 ARGUMENTS = st.builds(
     CallArguments,
-    st.sampled_from(LEARNED),
+    st.sampled_from(CONDITIONAL_CALLS),
     st.just(0),
     st.lists(VALUES, max_size=MAX_VALUES, unique=True).map(lambda found: tuple(sorted(found))),
     st.sampled_from(Phase),
@@ -61,7 +61,7 @@ def asked(body: dict[str, Any], name: str, value: int) -> set[tuple[str, Any]]:
         (rule["action"], rule.get("errnoRet"))
         for rule in body["syscalls"]
         if name in rule["names"]
-        and seccomp.verdict({"defaultAction": "", "syscalls": [rule]}, name, (value,)).action
+        and seccomp.evaluate({"defaultAction": "", "syscalls": [rule]}, name, (value,)).action
     }
 
 
@@ -71,13 +71,13 @@ def test_never_more_than_docker(
     capture: Any, repairs: Repairs, action: str, name: str, value: int, abi: Abi
 ) -> None:
     body = seccomp.profile(capture, repairs, action)
-    for call in {name, *LEARNED}:
+    for call in {name, *CONDITIONAL_CALLS}:
         for each in (value, *INTERESTING):
-            if seccomp.verdict(body, call, (each,), abi).passes:
-                assert seccomp.verdict(DOCKER, call, (each,), abi).passes, (call, each)
+            if seccomp.evaluate(body, call, (each,), abi).passes:
+                assert seccomp.evaluate(DOCKER, call, (each,), abi).passes, (call, each)
     for rule in body["syscalls"]:
         if rule["action"] in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG"):
-            assert set(rule["names"]) <= (DEFAULT if "args" in rule else ALLOWED)
+            assert set(rule["names"]) <= (DOCKER_ALLOWED if "args" in rule else UNCONDITIONAL)
 
 
 @FEW
@@ -92,7 +92,7 @@ def test_what_the_container_did_passes(capture: Any, repairs: Repairs, action: s
             noted = [one for one in capture.trace.arguments
                      if (one.call, one.phase, one.origin, one.abi) == (name, *place(group))]  # fmt: skip
             for value in {value for one in noted for value in one.values} if noted else {0}:
-                if name in DEFAULT and docker_allows(name, value):
+                if name in DOCKER_ALLOWED and docker_allows(name, value):
                     assert seccomp.allows(body, name, (value,)), (name, value)
 
 
@@ -105,9 +105,9 @@ def place(group: CallSet) -> tuple[Phase, Origin, Abi]:
 def test_no_two_rules_contradict(capture: Any, repairs: Repairs, action: str, value: int) -> None:
     """libseccomp does not promise which of two that hold it takes."""
     body = seccomp.profile(capture, repairs, action)
-    listed = [name for rule in body["syscalls"] for name in rule["names"] if name not in LEARNED]
+    listed = [name for rule in body["syscalls"] for name in rule["names"] if name not in CONDITIONAL_CALLS]
     assert len(listed) == len(set(listed))
-    for name in LEARNED:
+    for name in CONDITIONAL_CALLS:
         for each in (value, *INTERESTING):
             assert len(asked(body, name, each)) <= 1, (name, each)
 
@@ -119,11 +119,11 @@ def test_repairs_only_add(capture: Any, repairs: Repairs, action: str) -> None:
     after = seccomp.profile(capture, repairs, action)
     named = {name for rule in before["syscalls"] for name in rule["names"]}
     for name in {"clone", "personality", "prctl", "ptrace", "socket", *sorted(named)[::7]}:
-        for value in INTERESTING if name in LEARNED else (0,):
-            if seccomp.verdict(before, name, (value,)).passes:
-                assert seccomp.verdict(after, name, (value,)).passes, (name, value)
-    assert seccomp.denied(after) <= seccomp.denied(before)
+        for value in INTERESTING if name in CONDITIONAL_CALLS else (0,):
+            if seccomp.evaluate(before, name, (value,)).passes:
+                assert seccomp.evaluate(after, name, (value,)).passes, (name, value)
+    assert seccomp.denied_count(after) <= seccomp.denied_count(before)
 
 
 def test_dockers_conditions_are_of_learned_calls() -> None:
-    assert set(CONDITIONS) <= set(LEARNED)
+    assert set(CONDITIONS) <= set(CONDITIONAL_CALLS)

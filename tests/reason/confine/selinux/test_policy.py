@@ -1,4 +1,4 @@
-"""The SELinux policy: what it allows, by the tools that read policies, and that secilc takes it whatever a
+"""The SELinux policy: what it allows, by the tools that read policies, and that secilc accepts it whatever a
 trace may hold.
 
 The base is Debian's policy. The blocks that ours inherit are not udica's (no package of Debian has these) but
@@ -53,7 +53,7 @@ NOTHING = Confinement()
 
 
 def policy(seen: Capture, confinement: Confinement = NOTHING, name: str = "slimtrace_x") -> str:
-    return selinux.policy(name, seen, Selection({}), confinement)
+    return selinux.cil_policy(name, seen, Selection({}), confinement)
 
 
 def rules(text: str) -> set[str]:
@@ -138,10 +138,14 @@ def test_a_web_server_may_what_it_did_and_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.requires("selinux")
 def test_a_container_that_does_nothing_gets_nothing(tmp_path: Path) -> None:
-    stranger = inet("connect", 25, pid=9, origin=Origin.EXEC)
+    exec_session_socket = inet("connect", 25, pid=9, origin=Origin.EXEC)
     refused = Socket("socket", "packet", "raw", error=1)
-    taken_back = Socket("connect", "unspec", "dgram", 17)
-    seen = capture({}, sockets=(stranger, replace(stranger, call="bind"), refused, taken_back), own_execs=(9,))
+    dissolved = Socket("connect", "unspec", "dgram", 17)
+    seen = capture(
+        {},
+        sockets=(exec_session_socket, replace(exec_session_socket, call="bind"), refused, dissolved),
+        own_execs=(9,),
+    )
     assert rules(policy(seen)) == {"(blockinherit container)"}
     done, _ = compiled(tmp_path, policy(seen))
     assert done.returncode == 0, done.stderr
@@ -284,14 +288,14 @@ MOUNTED = [
 ]
 
 
-def given_of_the_host(mount: Mount, written: str) -> Capture:
+def with_host_mount(mount: Mount, written: str) -> Capture:
     seen = capture({}, [FileUse(Use.WRITE, written, resolved=written, foreign=True)] if written else [])
     return replace(seen, trace=replace(seen.trace, mounts=(mount,)))
 
 
 @pytest.mark.parametrize(("mount", "written", "blocks"), MOUNTED)
 def test_directories_of_the_host(mount: Mount, written: str, blocks: set[str]) -> None:
-    seen = given_of_the_host(mount, written)
+    seen = with_host_mount(mount, written)
     text = policy(seen)
     assert rules(text) == {"(blockinherit container)", *(f"(blockinherit {block})" for block in blocks)}
     names = sorted(block.replace("_rw", "") for block in {"base_container", *blocks})
@@ -302,7 +306,7 @@ def test_directories_of_the_host(mount: Mount, written: str, blocks: set[str]) -
 
 @pytest.mark.requires("selinux")
 def test_what_is_inherited_is_allowed(tmp_path: Path) -> None:
-    texts = [policy(given_of_the_host(*case[:2]), name=f"x{number}") for number, case in enumerate(MOUNTED)]
+    texts = [policy(with_host_mount(*case[:2]), name=f"x{number}") for number, case in enumerate(MOUNTED)]
     done, binary = compiled(tmp_path, *texts)
     assert done.returncode == 0, done.stderr
     reads, writes = ("logfile", "dir", "read"), ("logfile", "dir", "write")
@@ -310,7 +314,7 @@ def test_what_is_inherited_is_allowed(tmp_path: Path) -> None:
     assert {reads, writes} & allowed(binary, "x1") == {reads, writes}
 
 
-def test_another_directory_of_the_host_is_told() -> None:
+def test_another_directory_of_the_host_is_noted() -> None:
     seen = capture({})
     mounts = (Mount("/data\n(allow", "ext4", "/dev/sda1", "/srv/é"),)
     text = policy(replace(seen, trace=replace(seen.trace, mounts=mounts)))
@@ -419,7 +423,7 @@ def heads(form: object) -> Iterable[str]:
         unique_by=lambda pair: pair[0].image.reference,
     )
 )
-def test_secilc_takes_whatever_a_trace_holds(
+def test_secilc_accepts_whatever_a_trace_holds(
     pairs: Sequence[tuple[Capture, Confinement]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     texts = []
@@ -440,13 +444,13 @@ def test_the_same_trace_in_any_order_gives_the_same_policy() -> None:
     assert policy(one, several) == policy(other, Confinement(several.cap_add[::-1]))
 
 
-def test_only_who_administers_the_network_writes_to_netlink() -> None:
+def test_only_a_network_administrator_writes_to_netlink() -> None:
     seen = capture({}, sockets=(Socket("socket", "netlink", "raw"),))
     found = ["nlmsg_write" in policy(seen, Confinement(caps)) for caps in ((), ("net_admin",))]
     assert found == [False, True]
 
 
-def test_only_who_waited_for_others_listens() -> None:
+def test_only_a_socket_that_listened_may_listen() -> None:
     client, server = (
         capture({}, sockets=(inet("socket"),), listens=found) for found in ((), (Listen(80, "", 1),))
     )

@@ -1,4 +1,4 @@
-"""Java: the class path of what ran is kept whole, and the JDK's own files that it loads late."""
+"""Java: all of a class path is kept, and the files that the JDK's own code loads after its start."""
 
 import pytest
 
@@ -91,13 +91,13 @@ def test_options_of_the_environment(env: dict[str, str], expected: set[str]) -> 
     assert more(run("Main", **env)) == expected
 
 
-def test_the_reason_says_where_it_stood() -> None:
+def test_the_reason_is_the_manifest() -> None:
     chosen = selected(run("-jar", "app.jar", uses=(read("/app/app.jar"),)))
     assert Reason(Why.IMPORTED, "its manifest") in chosen.kept["/app/lib/a.jar"]
     assert chosen.doubts == ()
 
 
-def test_relative_to_where_the_process_was_seen() -> None:
+def test_a_class_path_is_relative_to_the_working_directories_of_the_process() -> None:
     hotspotrc = FileUse(Use.STAT, ".hotspotrc", "/app", pid=1, error=2)
     assert more(run("-cp", "classes", "Main", workdir="/")) == set()
     assert more(run("-cp", "classes", "Main", uses=(hotspotrc,), workdir="/")) == CLASSES
@@ -110,7 +110,7 @@ def test_a_class_path_over_the_system_is_a_doubt(element: str) -> None:
     assert [doubt.code for doubt in selected(seen).doubts] == ["class-path"]
 
 
-def test_arguments_that_were_cut_are_a_doubt() -> None:
+def test_truncated_arguments_are_a_doubt() -> None:
     seen = run("-cp", "classes:" + "x" * 4080, "Main")
     assert more(seen) == CLASSES
     assert [doubt.code for doubt in selected(seen).doubts] == ["class-path"]
@@ -143,7 +143,7 @@ JDK = {
 }
 
 
-def test_what_the_jdk_loads_late_goes_with_its_jvm() -> None:
+def test_the_jdks_own_files_go_with_its_jvm() -> None:
     expected = LATE | {f"{HOME}/lib/security/cacerts", "/etc/ssl/certs/java/cacerts"}
     expected |= {f"{HOME}/conf/security/policy/unlimited"}
     assert more(capture(JDK, [read(f"{HOME}/lib/server/libjvm.so")])) == expected

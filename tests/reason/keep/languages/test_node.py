@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from slimtrace.facts.events import Exec, FileUse, Use
 from slimtrace.facts.selection import Reason, Why
-from slimtrace.reason.keep.languages.node_modules import Modules
+from slimtrace.reason.keep.languages.node_modules import ModuleResolver
 from slimtrace.reason.keep.rules import Keep, Rules
 
-from ...trees import capture, kept, read, selected, world
+from ...trees import capture, kept, read, selected, tree_and_answers
 
 NODE = {"/usr/bin/node": "elf"}
 START = Exec("/usr/bin/node", "", "/usr/bin/node", 1, 0, argv=("node", "/app/main.js"))
@@ -313,9 +313,11 @@ JSON = st.recursive(
 @settings(max_examples=200, deadline=None)
 def test_any_manifest_is_taken(main: object, exports: object, imports: object, specifier: str) -> None:
     manifest = package(name="pkg", main=main, exports=exports, imports=imports)
-    files, contents = world({f"{PKG}/package.json": manifest, f"{PKG}/a.js": "text", f"{PKG}/in.js": "text"})
+    files, contents = tree_and_answers(
+        {f"{PKG}/package.json": manifest, f"{PKG}/a.js": "text", f"{PKG}/in.js": "text"}
+    )
     for kind in ("require", "import"):
-        for module in Modules(files, contents).find(specifier, f"{PKG}/in.js", kind):
+        for module in ModuleResolver(files, contents).find(specifier, f"{PKG}/in.js", kind):
             assert files.resolve(module.path).entry
 
 

@@ -1,4 +1,4 @@
-"""What Perl code in use leads to."""
+"""The modules that Perl code in use brings."""
 
 from collections.abc import Mapping
 
@@ -81,7 +81,7 @@ def test_doubts() -> None:
     assert codes("use LWP;", {"/usr/share/perl5/LWP.pm": "text require $plugin;"}) == []
 
 
-def test_nothing_of_it_with_keep_exact() -> None:
+def test_nothing_is_added_with_keep_exact() -> None:
     seen = ran("sub f {\\n    require LWP;\\n}")
     assert "/usr/share/perl5/LWP.pm" in kept(seen)
     assert "/usr/share/perl5/LWP.pm" not in kept(seen, Rules(keep=Keep.EXACT))

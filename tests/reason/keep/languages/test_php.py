@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.events import Exec, FileUse, Use
 from slimtrace.facts.selection import Reason, Why
-from slimtrace.reason.keep.languages.composer import Composer
+from slimtrace.reason.keep.languages.composer import Autoloader
 from slimtrace.reason.keep.rules import Keep, Rules
 
-from ...trees import capture, kept, read, selected, world
+from ...trees import capture, kept, read, selected, tree_and_answers
 
 PHP = {"/usr/bin/php8.2": "elf"}
 START = Exec("/usr/bin/php8.2", "", "/usr/bin/php8.2", 1, 0, argv=("php", "/srv/app/index.php"))
@@ -183,7 +183,7 @@ FIXED = {
     ],
 )
 @pytest.mark.parametrize("order", ["{load} {code}", "{code} {load}"])
-def test_composers_maps(code: str, expected: set[str], order: str) -> None:
+def test_the_maps_of_composers_autoloader(code: str, expected: set[str], order: str) -> None:
     main = order.format(load="require __DIR__ . '/vendor/autoload.php';", code=code)
     assert added(command(COMPOSER, main)) == FIXED | expected
 
@@ -221,5 +221,5 @@ def test_the_reason_is_the_line() -> None:
 
 @given(st.text(alphabet="'\\ =>array()$vendorDir.baseDir;/ax\n", max_size=200), st.text(max_size=20))
 def test_any_map_is_taken(text: str, name: str) -> None:
-    files, contents = world({f"{VENDOR}/composer/autoload_psr4.php": f"text {text}"})
-    assert list(Composer(files, contents, f"{VENDOR}/composer").find(name)) == []
+    files, contents = tree_and_answers({f"{VENDOR}/composer/autoload_psr4.php": f"text {text}"})
+    assert list(Autoloader(files, contents, f"{VENDOR}/composer").find_class(name)) == []

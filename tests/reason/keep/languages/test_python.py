@@ -1,4 +1,4 @@
-"""What Python code in use leads to: modules, data, metadata."""
+"""What Python code in use brings: modules, data files, metadata."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -101,7 +101,7 @@ def test_a_library_that_the_application_names_later_is_followed_as_far_as_it_goe
     }
 
 
-def test_what_was_read_as_far_is_read_again_when_it_turns_out_to_be_near() -> None:
+def test_far_code_is_read_again_when_it_turns_out_to_be_near() -> None:
     # The application comes last in the order of paths, and makes near what flask's function had led to.
     spec = {"/zzz/late.py": "text import flask.rare"}
     without = kept(ran(spec))
@@ -257,7 +257,7 @@ def test_a_console_script_and_what_a_shell_script_starts() -> None:
     assert {f"{SITE}/rarer.py", "/srv/app/shop/report.py", "/srv/app/shop/__init__.py"} <= found
 
 
-def test_nothing_of_it_with_keep_exact_or_without_python() -> None:
+def test_nothing_is_added_with_keep_exact_or_without_python() -> None:
     seen = ran({"/srv/app/app.py": "text import rarer"})
     assert f"{SITE}/rarer.py" in kept(seen)
     assert f"{SITE}/rarer.py" not in kept(seen, Rules(keep=Keep.EXACT))

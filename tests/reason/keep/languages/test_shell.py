@@ -1,4 +1,4 @@
-"""What shell scripts in use lead to."""
+"""The programs, scripts and files that shell scripts in use bring."""
 
 from collections.abc import Mapping
 
@@ -95,6 +95,6 @@ def test_a_script_given_to_a_shell_and_one_that_it_opened() -> None:
     assert "/usr/bin/sed" not in found
 
 
-def test_nothing_of_it_with_keep_exact() -> None:
+def test_nothing_is_added_with_keep_exact() -> None:
     assert "/usr/bin/date" in kept(ran("date"))
     assert "/usr/bin/date" not in kept(ran("date"), Rules(keep=Keep.EXACT))

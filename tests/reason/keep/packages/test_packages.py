@@ -1,8 +1,8 @@
-"""Which packages an image has, by each system's metadata, and who owns what."""
+"""Which packages an image has, by the metadata of each package manager, and which paths each owns."""
 
 import pytest
 
-from slimtrace.reason.keep.packages import Owners, Package, System, installed, unreadable
+from slimtrace.reason.keep.packages import Owners, Package, PackageType, installed, unreadable
 from slimtrace.reason.keep.packages.installed import MAX_OWNERS
 
 from ...trees import capture, read
@@ -40,7 +40,7 @@ LIBC = {
 
 def test_dpkg() -> None:
     assert one(LIBC) == Package(
-        System.DEB,
+        PackageType.DEB,
         "libc6",
         "2.36-9",
         "amd64",
@@ -151,14 +151,14 @@ def test_python() -> None:
     assert {f"{SITE}/old/deep/__init__.py", f"{SITE}/single.py"} <= set(found["old"].files)
 
 
-def test_of_languages_only_what_is_near_the_used_paths_is_asked() -> None:
+def test_only_languages_packages_near_the_used_paths_are_read() -> None:
     spec = {
         **PYTHON,
         "/app/node_modules/a/package.json": 'text {"name": "a"}',
         "/app/node_modules/a/i.js": "file",
     }
-    assert {one.kind for one in installed(capture(spec), [f"{SITE}/single.py"])} == {System.PYPI}
-    assert {one.kind for one in installed(capture(spec), ["/app/node_modules/a/i.js"])} == {System.NPM}
+    assert {one.kind for one in installed(capture(spec), [f"{SITE}/single.py"])} == {PackageType.PYPI}
+    assert {one.kind for one in installed(capture(spec), ["/app/node_modules/a/i.js"])} == {PackageType.NPM}
     assert installed(capture(spec), []) == ()
 
 
@@ -203,7 +203,7 @@ def test_gems() -> None:
     assert owners(spec, ["/usr/local/lib/ruby/3.2.0/json.rb"]) == everything
 
 
-def test_a_package_of_a_language_that_a_distribution_brought_is_told_once() -> None:
+def test_a_languages_package_that_a_distribution_installed_is_listed_once() -> None:
     site = "/usr/lib/python3/dist-packages"
     spec = {
         STATUS: f"text {stanza('python3-flask')}",
@@ -215,14 +215,14 @@ def test_a_package_of_a_language_that_a_distribution_brought_is_told_once() -> N
 
 
 def test_owning_keeps_the_order_and_names_each_once() -> None:
-    packages = [Package(System.DEB, name, files=(f"/{name}", "/both")) for name in ("b", "a", "c")]
+    packages = [Package(PackageType.DEB, name, files=(f"/{name}", "/both")) for name in ("b", "a", "c")]
     found = Owners(packages)
     assert [one.name for one in found.owning(["/a", "/b", "/a", "/none"])] == ["b", "a"]
     assert [one.name for one in found.of("/both")] == ["b", "a", "c"]
 
 
 def test_forged_lists_do_not_grow_without_end() -> None:
-    found = Owners(Package(System.DEB, f"{number}", files=("/x",)) for number in range(MAX_OWNERS + 5))
+    found = Owners(Package(PackageType.DEB, f"{number}", files=("/x",)) for number in range(MAX_OWNERS + 5))
     assert len(found.of("/x")) == MAX_OWNERS
 
 

@@ -1,11 +1,11 @@
-"""What of the package databases stays, and the bytes of it; whole packages with --keep package."""
+"""Which parts of the package databases are kept, byte for byte; whole packages with --keep package."""
 
 import io
 from dataclasses import replace
 
 import pytest
 
-from slimtrace.assemble.cut_files import replaced
+from slimtrace.assemble.cut_files import apply_cuts
 from slimtrace.facts import paths
 from slimtrace.facts.capture import Capture
 from slimtrace.facts.selection import Reason, Selection, Why
@@ -13,7 +13,7 @@ from slimtrace.facts.tree import Entry, FileTree
 from slimtrace.reason.keep import graph_builder
 from slimtrace.reason.keep.packages import Owners, installed, trimmed_database
 from slimtrace.reason.keep.rules import Keep, PackageDb, Rules
-from slimtrace.reason.keep.select import select
+from slimtrace.reason.keep.select import select_paths
 
 from ...trees import GLIBC, INTERP, capture, kept, read, selected
 from .test_packages import INFO, PYTHON, SITE, STATUS, stanza
@@ -33,7 +33,7 @@ DEBIAN = {
     "/usr/share/doc/jq/manual": "file",
     "/usr/share/motd": "file",
 }
-TOLD = {
+METADATA_PATHS = {
     "/etc/os-release", "/usr/lib/os-release", STATUS, f"{INFO}/jq.list", f"{INFO}/jq.md5sums",
     f"{INFO}/base-files.list",
 }  # fmt: skip
@@ -59,7 +59,7 @@ def slimmed(seen: Capture, rules: Rules | None = None) -> tuple[Selection, dict[
     seen = replace(seen, tree=_sized(seen))
     chosen = selected(seen, rules)
     cuts = trimmed_database.cuts(seen, chosen, Owners(installed(seen, chosen.kept)), rules)
-    source, tree = replaced(Texts(seen), seen.tree, cuts)
+    source, tree = apply_cuts(Texts(seen), seen.tree, cuts)
     content = {}
     for cut in cuts:
         data = bytearray(tree[cut.path].size + 1)
@@ -74,13 +74,13 @@ def _sized(seen: Capture) -> FileTree:
     return FileTree({path: replace(seen.tree[path], size=size) for path, size in sizes.items()})
 
 
-def told(chosen: Selection) -> set[str]:
+def metadata_paths(chosen: Selection) -> set[str]:
     return {path for path, why in chosen.kept.items() if any(one.why is Why.METADATA for one in why)}
 
 
 def test_trimmed_dpkg() -> None:
     chosen, content, entries = slimmed(capture(DEBIAN, [JQ]))
-    assert told(chosen) == TOLD
+    assert metadata_paths(chosen) == METADATA_PATHS
     assert content == {
         STATUS: stanza("jq") + stanza("base-files"),
         f"{INFO}/jq.list": "/.\n/usr\n/usr/bin\n/usr/bin/jq\n",
@@ -99,20 +99,20 @@ def test_reasons() -> None:
 
 
 def test_the_graph_knows_owners_and_the_way_to_the_database() -> None:
-    graph = graph_builder.grow(capture(DEBIAN, [JQ]))
+    graph = graph_builder.build_graph(capture(DEBIAN, [JQ]))
     assert "package deb jq 1" in graph._edges.successors("/usr/bin/jq")
     assert [path for path, _ in graph.chain(STATUS)] == ["/usr/bin/jq", STATUS]
 
 
 def test_none() -> None:
     chosen, content, _ = slimmed(capture(DEBIAN, [JQ]), Rules(package_db=PackageDb.NONE))
-    assert (told(chosen), content) == (set(), {})
+    assert (metadata_paths(chosen), content) == (set(), {})
 
 
 def test_full() -> None:
     chosen, content, _ = slimmed(capture(DEBIAN, [JQ]), Rules(package_db=PackageDb.FULL))
     whole = {path for path in DEBIAN if path.startswith("/var/lib/dpkg/")}
-    assert told(chosen) == whole | {"/etc/os-release", "/usr/lib/os-release", "/var/lib/dpkg", INFO}
+    assert metadata_paths(chosen) == whole | {"/etc/os-release", "/usr/lib/os-release", "/var/lib/dpkg", INFO}
     assert content == {}
 
 
@@ -123,18 +123,18 @@ def test_what_the_container_read_stays_as_it_is() -> None:
     assert content.keys() == {f"{INFO}/jq.md5sums", f"{INFO}/base-files.list"}
 
 
-def test_what_is_excluded_is_not_told_of() -> None:
+def test_excluded_files_have_no_metadata() -> None:
     chosen, content, _ = slimmed(
         capture(DEBIAN, [JQ]), Rules(exclude_patterns=("/usr/bin/jq", f"{INFO}/base*"))
     )
-    assert told(chosen) == set()
+    assert metadata_paths(chosen) == set()
     chosen, content, _ = slimmed(capture(DEBIAN, [JQ]), Rules(exclude_patterns=(f"{INFO}/*.list",)))
-    assert told(chosen) == TOLD - {f"{INFO}/jq.list", f"{INFO}/base-files.list"}
+    assert metadata_paths(chosen) == METADATA_PATHS - {f"{INFO}/jq.list", f"{INFO}/base-files.list"}
     assert stanza("jq") in content[STATUS]
 
 
 def test_an_image_of_which_no_package_is_used_has_no_database() -> None:
-    assert told(selected(capture({**DEBIAN, "/app": "file"}, [read("/app")]))) == set()
+    assert metadata_paths(selected(capture({**DEBIAN, "/app": "file"}, [read("/app")]))) == set()
 
 
 def test_a_database_of_which_all_is_used_is_not_cut() -> None:
@@ -163,14 +163,14 @@ def test_apk() -> None:
         **dict.fromkeys(("/usr/bin/a", "/usr/bin/b"), "file"),
     }
     chosen, content, _ = slimmed(capture(spec, [read("/usr/bin/a")]))
-    assert told(chosen) == {place, "/etc/alpine-release"}
+    assert metadata_paths(chosen) == {place, "/etc/alpine-release"}
     assert content == {place: "P:a\nV:1\nF:usr/bin\nR:a\nZ:Q1x\n\n"}
 
 
 def test_python() -> None:
     chosen, content, _ = slimmed(capture(PYTHON, [read(f"{SITE}/flask/app.py")]))
     metadata, record = f"{SITE}/flask-3.dist-info/METADATA", f"{SITE}/flask-3.dist-info/RECORD"
-    assert told(chosen) == {metadata, record}
+    assert metadata_paths(chosen) == {metadata, record}
     assert content == {record: "flask/app.py,,\nflask-3.dist-info/METADATA,,\n"}
 
 
@@ -206,7 +206,7 @@ def test_whole_packages() -> None:
         "/usr/share/doc/libjq/copyright",
     }
     rules = replace(EXACTLY, keep=Keep.PACKAGE)
-    reasons = select(graph_builder.grow(seen, rules), seen, rules).kept["/usr/share/doc/jq/manual"]
+    reasons = select_paths(graph_builder.build_graph(seen, rules), seen, rules).kept["/usr/share/doc/jq/manual"]
     assert reasons == (Reason(Why.PACKAGE, "deb jq"),)
 
 

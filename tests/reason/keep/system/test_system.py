@@ -1,4 +1,4 @@
-"""What the system loads on demand is kept by evidence, and by nothing else."""
+"""Files that system libraries load on demand are kept by evidence only."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_library_is_sought_along_the_path_of_the_one_that_names_it() -> None:
 
 
 @pytest.mark.parametrize("library", ["libc", "libselinux", "libjvm"])
-def test_what_libraries_name_for_others_sake_is_passed_over(library: str) -> None:
+def test_names_that_libraries_load_only_for_others_are_ignored(library: str) -> None:
     names = "library:libidn2.so.0,library:libsepol.so.2,library:libnuma.so.1"
     run = seen(
         "",
@@ -67,8 +67,8 @@ def test_what_libraries_name_for_others_sake_is_passed_over(library: str) -> Non
         },
         read(f"{LIB}/{library}.so.6"),
     )
-    idle = {"libc": "libidn2.so.0", "libselinux": "libsepol.so.2", "libjvm": "libnuma.so.1"}[library]
-    assert f"{LIB}/{idle}" not in kept(run)
+    ignored = {"libc": "libidn2.so.0", "libselinux": "libsepol.so.2", "libjvm": "libnuma.so.1"}[library]
+    assert f"{LIB}/{ignored}" not in kept(run)
 
 
 # -- names
@@ -311,7 +311,7 @@ def test_files_whose_names_are_put_together(says: str, expected: set[str]) -> No
     assert {path.rpartition("/")[2] for path in more(run) if "." in path or "README" in path} == expected
 
 
-def test_files_beside_nothing_that_was_read_are_not_the_programs() -> None:
+def test_files_in_directories_that_nothing_was_read_from_are_not_kept() -> None:
     assert more(seen("files:%s/words/%s", SHARE)) == set()
     shallow = {"/etc/main.conf": "file", "/etc/words/a": "file"}
     assert more(seen("files:%s/words/%s", shallow, read("/etc/main.conf"))) == set()

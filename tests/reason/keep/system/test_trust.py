@@ -1,4 +1,4 @@
-"""Certificates, OpenSSL and PAM: what is kept for what is loaded."""
+"""Certificates, OpenSSL and PAM: which files are kept for which libraries and programs."""
 
 import pytest
 

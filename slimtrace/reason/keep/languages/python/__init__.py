@@ -1,4 +1,4 @@
-"""Python: what code in use imports and reads later or rarely, and the metadata of distributions."""
+"""Python: modules and data files that code in use may still load, and the metadata of distributions."""
 
 from slimtrace.reason.keep.languages.python.finder import Python
 

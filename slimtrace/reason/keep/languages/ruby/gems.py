@@ -1,4 +1,4 @@
-"""The gems of an image: where they are, what they need of one another.
+"""The gems of an image: their directories and their dependencies.
 
 Sources: RubyGems' lib/rubygems/stub_specification.rb (the "# stub:" line), specification.rb (to_ruby writes the
 runtime dependencies), basic_specification.rb (extension_dir, gem.build_complete).
@@ -13,23 +13,24 @@ from slimtrace.facts.capture import Contents
 from slimtrace.facts.tree import FileTree, Kind
 
 _STUB = re.compile(r"^# stub: (\S+) (\S+) (\S+) ([^\n]+)$", re.MULTILINE)
-_RUNTIME = re.compile(r"add_runtime_dependency\(%q<([^<>\n]+)>")
-_ANY = re.compile(r"add_dependency\(%q<([^<>\n]+)>")
+_RUNTIME_DEPENDENCY = re.compile(r"add_runtime_dependency\(%q<([^<>\n]+)>")
+_DEPENDENCY = re.compile(r"add_dependency\(%q<([^<>\n]+)>")
 _FULL_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[0-9A-Za-z.]*)(?:-(?P<platform>.+))?")
-MAX_NEEDED = 10_000
+MAX_DEPENDENCIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Gem:
-    """One installed gem: its `name`, its specification's path, its directory, and `lib`, the directories that
-    it adds to the load path. A `default` gem comes with Ruby: its files are in Ruby's own library."""
+    """One installed gem: its `name`, the path of its `specification`, its `directory`, and `lib`, the
+    directories that it adds to the load path. `extension_directory` has its compiled extensions, "" if there
+    are none. A `default` gem comes with Ruby: its files are in Ruby's own library."""
 
     name: str
     version: tuple[tuple[int, str], ...]
     specification: str
     directory: str
     lib: tuple[str, ...]
-    extension: str = ""
+    extension_directory: str = ""
     default: bool = False
 
 
@@ -42,7 +43,7 @@ class Gems:
         self._by_name: dict[str, list[Gem]] = {}
         self._by_directory: dict[str, Gem] = {}
         for entry in tree:
-            gem = self._gem(entry.path) if entry.path.endswith(".gemspec") else None
+            gem = self._read_gem(entry.path) if entry.path.endswith(".gemspec") else None
             if gem:
                 self._by_name.setdefault(gem.name, []).append(gem)
                 if not gem.default:
@@ -55,8 +56,8 @@ class Gems:
         for name in sorted(self._by_name):
             yield from self._by_name[name]
 
-    def of(self, path: str) -> Gem | None:
-        """The gem whose directory, or whose compiled extensions, `path` lies in."""
+    def owner(self, path: str) -> Gem | None:
+        """The gem in whose directory, or directory of compiled extensions, `path` lies."""
         for marker in ("/gems/", "/extensions/"):
             before, found, after = path.rpartition(marker)
             parts = after.split("/")
@@ -65,25 +66,25 @@ class Gems:
                 return gem
         return None
 
-    def named(self, name: str) -> Gem | None:
-        """The newest gem of a name; one that is not a default gem before one that is."""
+    def newest(self, name: str) -> Gem | None:
+        """The newest gem of that name; a default gem only if there is no other."""
         known = self._by_name.get(name, ())
         return next((gem for gem in known if not gem.default), None) or next(iter(known), None)
 
-    def needs(self, gem: Gem) -> tuple[Gem, ...]:
-        """The gems that `gem` cannot be activated without, and theirs; `gem` itself first."""
+    def with_dependencies(self, gem: Gem) -> tuple[Gem, ...]:
+        """`gem` and its runtime dependencies, direct and indirect."""
         found = {gem.specification: gem}
         todo = [gem]
-        while todo and len(found) < MAX_NEEDED:
+        while todo and len(found) < MAX_DEPENDENCIES:
             text = self._contents.text(todo.pop().specification) or ""
-            for name in _RUNTIME.findall(text) or _ANY.findall(text):
-                needed = self.named(name)
+            for name in _RUNTIME_DEPENDENCY.findall(text) or _DEPENDENCY.findall(text):
+                needed = self.newest(name)
                 if needed and needed.specification not in found:
                     found[needed.specification] = needed
                     todo.append(needed)
         return tuple(found.values())
 
-    def _gem(self, specification: str) -> Gem | None:
+    def _read_gem(self, specification: str) -> Gem | None:
         directory = paths.parent(specification)
         default = paths.name(directory) == "default"
         if paths.name(directory) != "specifications" and not default:
@@ -93,15 +94,25 @@ class Gems:
         parts = _FULL_NAME.fullmatch(full)
         if parts is None:
             return None
-        own = f"{root}/gems/{full}"
+        gem_directory = f"{root}/gems/{full}"
         head = paths.decode(self._contents.head(specification) or b"")
         stub = _STUB.search(head)
-        places = [paths.join(own, part) for part in (stub[4].split("\0") if stub else ("lib",))]
-        extension = next(self._extensions(root, full), "")
-        lib = (*places, *((extension,) if extension else ()))
-        return Gem(parts["name"], _version(parts["version"]), specification, own, lib, extension, default)
+        require_paths = [
+            paths.join(gem_directory, part) for part in (stub[4].split("\0") if stub else ("lib",))
+        ]
+        extension_directory = next(self._extension_directories(root, full), "")
+        lib = (*require_paths, *((extension_directory,) if extension_directory else ()))
+        return Gem(
+            parts["name"],
+            _version(parts["version"]),
+            specification,
+            gem_directory,
+            lib,
+            extension_directory,
+            default,
+        )
 
-    def _extensions(self, root: str, full: str) -> Iterator[str]:
+    def _extension_directories(self, root: str, full: str) -> Iterator[str]:
         for platform in self._tree.children(f"{root}/extensions"):
             for abi in self._tree.children(platform):
                 entry = self._tree.get(f"{abi}/{full}")
@@ -110,7 +121,7 @@ class Gems:
 
 
 def _version(text: str) -> tuple[tuple[int, str], ...]:
-    """Sortable: a letter in a version makes it an earlier one (Gem::Version)."""
+    """A sortable version: a part with letters comes before any number (Gem::Version)."""
     return tuple(
         (int(part[:9]), "") if part.isascii() and part.isdigit() else (-1, part)
         for part in re.findall(r"[0-9]+|[a-zA-Z]+", text)

@@ -1,4 +1,4 @@
-"""What is proposed for an image by what was seen of it: which files stay, and how it is to be confined."""
+"""What is proposed for an image from a capture of it: the files that stay, and the container's confinement."""
 
 import json
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from slimtrace.reason.confine import confinement as confining
 from slimtrace.reason.keep import graph_builder
 from slimtrace.reason.keep.packages import Owners, installed, trimmed_database
 from slimtrace.reason.keep.packages.trimmed_database import Cut
-from slimtrace.reason.keep.select import select
+from slimtrace.reason.keep.select import select_paths
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is decided about a capture with the `repairs` that trials of earlier proposals have asked for.
-    `cuts` are how the package databases are to be cut; `seccomp` is the profile in Docker's form."""
+    """The decisions about a capture with the `repairs` that trials of earlier proposals have asked for. `cuts`
+    say what the package databases lose; `seccomp` is the profile in Docker's form."""
 
     capture: Capture
     repairs: Repairs
@@ -34,10 +34,10 @@ class Proposal:
 
 
 def propose(capture: Capture, request: Request, repairs: Repairs | None = None) -> Proposal:
-    """Decide."""
+    """Decide which files stay and how the container is confined, by the capture and by `repairs`."""
     repairs = repairs or Repairs()
     rules = request.rules
-    selection = select(graph_builder.grow(capture, rules, repairs.paths), capture, rules)
+    selection = select_paths(graph_builder.build_graph(capture, rules, repairs.paths), capture, rules)
     owners = Owners(installed(capture, selection.kept))
     return Proposal(
         capture=capture,
@@ -45,37 +45,38 @@ def propose(capture: Capture, request: Request, repairs: Repairs | None = None) 
         selection=selection,
         owners=owners,
         cuts=trimmed_database.cuts(capture, selection, owners, rules),
-        confinement=confining.confinement(capture, selection, repairs, request.without),
+        confinement=confining.derive_confinement(capture, selection, repairs, request.without),
         seccomp=seccomp.profile(capture, repairs, request.seccomp_action),
     )
 
 
-def profiles(proposal: Proposal, image: str, folder: Path) -> dict[str, str]:
-    """The profiles, and how to use them on `image`, by file name; they will lie in `folder`."""
+def profile_files(proposal: Proposal, image: str, folder: Path) -> dict[str, str]:
+    """The profiles and the files that show how to use them on `image`: their texts by file name. `folder` is
+    where they will be written."""
     capture, confinement, repairs = proposal.capture, proposal.confinement, proposal.repairs
     policy = selinux.policy_name(capture.image)
     where = str(folder / "seccomp.json")
     return {
         "seccomp.json": seccomp.to_text(proposal.seccomp),
-        "seccomp-reasons.txt": seccomp.reasons_text(seccomp.who(capture, repairs)),
-        "apparmor.profile": apparmor_text(proposal, apparmor.profile_name(capture.image)),
+        "seccomp-reasons.txt": seccomp.reasons_text(seccomp.allowed_calls(capture, repairs)),
+        "apparmor.profile": apparmor_profile(proposal, apparmor.profile_name(capture.image)),
         # semodule(8) calls a module by its file's name
-        f"{policy}.cil": selinux.policy(policy, capture, proposal.selection, confinement),
+        f"{policy}.cil": selinux.cil_policy(policy, capture, proposal.selection, confinement),
         "confinement.json": to_text(confinement),
-        "docker-run.txt": docker_run.docker_run(image, confinement, where),
-        "compose.yaml": compose.compose(image, confinement, "seccomp.json"),
-        "kubernetes.yaml": kubernetes.kubernetes(
+        "docker-run.txt": docker_run.command_line(image, confinement, where),
+        "compose.yaml": compose.service_yaml(image, confinement, "seccomp.json"),
+        "kubernetes.yaml": kubernetes.pod_manifest(
             image, confinement, "seccomp.json", copier=capture.image.reference
         ),
         "repairs.json": to_text(repairs),
     }
 
 
-def apparmor_text(proposal: Proposal, name: str) -> str:
-    """The AppArmor profile, called `name`."""
+def apparmor_profile(proposal: Proposal, name: str) -> str:
+    """The text of the AppArmor profile, called `name`."""
     return apparmor.profile(name, proposal.capture, proposal.selection, proposal.confinement, proposal.repairs)
 
 
 def to_text(value: Confinement | Repairs) -> str:
-    """As the text of a JSON file, which `slimtrace verify` and `why` read again."""
+    """The value as the text of a JSON file, which `slimtrace verify` and `why` read again."""
     return json.dumps(codec.encode(value), indent=1) + "\n"

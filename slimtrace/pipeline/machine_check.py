@@ -1,4 +1,4 @@
-"""The recipe of doctor."""
+"""The recipe of doctor: which of the features that slimtrace needs this machine has."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from slimtrace.observe.kernel import feature_programs
 
 
 def doctor() -> tuple[tuple[FeatureResult, ...], bool]:
-    """What this machine offers, each by trying, and whether build can run."""
+    """The result for each feature, found by trying it on this machine, and whether build can run here."""
 
     def engine_info() -> Mapping[str, object]:
         with Engine.connect() as engine:

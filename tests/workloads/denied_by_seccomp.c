@@ -1,4 +1,4 @@
-/* Calls that take a path, and that no container may make. */
+/* Calls with a path that Docker's seccomp profile refuses. */
 #include "workload.h"
 
 int main(void)

@@ -1,5 +1,5 @@
-"""The story of the verbs that only answer a question: one short recipe each. Nothing is started, no image is
-made, and no root is needed where files and engine can be reached without.
+"""The verbs that only answer a question (info, why, diff): one short recipe for each. They start no container
+and make no image, and need root only where files or the engine cannot be reached without it.
 """
 
 import json
@@ -19,55 +19,55 @@ from slimtrace.facts.layers import Layer
 from slimtrace.facts.paths import printable
 from slimtrace.observe.image import archive_layers, overlay_layers
 from slimtrace.reason.explain import repeat_decision, why
-from slimtrace.reason.explain.removed_files import Difference, difference, kept_in
+from slimtrace.reason.explain.removed_files import RemovedFiles, find_removed, kept_paths
 from slimtrace.reason.explain.report import Report
 from slimtrace.reason.image import dockerfile, inventory
 from slimtrace.reason.keep import rules_file
 from slimtrace.reason.keep.packages import Owners, installed
 from slimtrace.reason.keep.rules import Rules
 
-SCHEMA = 1  # of the answers' JSON
+SCHEMA = 1  # of the JSON that these verbs print
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What `explain` found: the account, the slim image's name ("" for a capture that nothing was built from),
-    and what makes it less than certain."""
+class WhyAnswer:
+    """The answer of `explain`: the explanation, the slim image's name ("" for a capture that no image was built
+    from), and the reasons why the explanation may be wrong."""
 
-    account: why.Account
+    explanation: why.Explanation
     slim: str
     cautions: tuple[str, ...]
 
     @property
     def kept(self) -> bool:
         """Whether the slim image has the path."""
-        return self.account.verdict is why.Verdict.KEPT
+        return self.explanation.verdict is why.Verdict.KEPT
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, the schema number first; paths that are not UTF-8 as escaped surrogates."""
-        return {"schema": SCHEMA, "slim": self.slim, "cautions": self.cautions, **asdict(self.account)}
+        """The answer as plain JSON values, the schema number first; bytes of paths that are not UTF-8 are lone
+        surrogates."""
+        return {"schema": SCHEMA, "slim": self.slim, "cautions": self.cautions, **asdict(self.explanation)}
 
 
-def explain(reference: str, path: str, folder: Path | None = None) -> Answer:
+def explain(reference: str, path: str, folder: Path | None = None) -> WhyAnswer:
     """Why `path` is in the slim image of `reference`, or why not, from a build's artifacts alone, or from a
-    capture's folder. Raises SlimtraceError (BAD_INPUT) where these are not there or are another image's."""
+    capture's folder. Raises SlimtraceError (BAD_INPUT) where these do not exist or are another image's."""
     folder = folder or pipeline.default_folder(reference)
     recorded = (folder / "capture.json").exists()
     report = None if recorded else read_report(folder, reference)
     capture = store.load(folder if recorded else folder / "capture")
-    require_same(f"cannot explain {reference}", reference, capture.image, report, folder)
+    require_artifacts_of(f"cannot explain {reference}", reference, capture.image, report, folder)
     decision = repeat_decision.decide(capture, rules_in_force(folder), repairs_made(folder).paths)
-    account = why.explain(capture, decision, path, owner_of(capture))
-    return Answer(
-        account, report.slim.reference if report else "", tuple(cautions(decision, report, account.path))
-    )
+    explanation = why.explain(capture, decision, path, package_lookup(capture))
+    slim = report.slim.reference if report else ""
+    return WhyAnswer(explanation, slim, tuple(cautions(decision, report, explanation.path)))
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What there is to know of an image: what the engine says of it, its Dockerfile as far as it can be
-    known, the name of its base ("" where that is not here), and what its files come to, unless they were left
-    alone."""
+    """The answer of `describe`: the image's configuration by the engine, its Dockerfile as far as it can be
+    reconstructed, the name of its base image ("" where the engine does not have it), and the inventory of its
+    files (None: they were not read)."""
 
     image: Image
     dockerfile: str
@@ -75,7 +75,7 @@ class Description:
     inventory: inventory.Inventory | None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, the schema number first."""
+        """The description as plain JSON values, the schema number first."""
         found: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
         if self.inventory:
             found["inventory"]["hidden"] = self.inventory.hidden
@@ -85,55 +85,58 @@ class Description:
 def describe(
     reference: str, pull: bool = False, files: bool = True, progress: Callable[[int], None] = lambda _: None
 ) -> Description:
-    """The image; without `files` at once. `progress` is told the bytes read so far."""
+    """Describe the image, without reading its files unless `files` is set. `progress` is called with the
+    number of bytes read so far."""
     with Engine.connect() as engine:
         image = engine.pull(reference) if pull else engine.image(reference)
-        base = dockerfile.base_of(image, engine.ancestors(image))
-        found = inventory.take(layers_of(engine, image, progress)) if files else None
-    return Description(image, dockerfile.reverse(image, base), base.reference if base else "", found)
+        base = dockerfile.find_base(image, engine.ancestors(image))
+        found = inventory.take_inventory(layers_of(engine, image, progress)) if files else None
+    return Description(image, dockerfile.reconstruct(image, base), base.reference if base else "", found)
 
 
 def layers_of(engine: Engine, image: Image, progress: Callable[[int], None]) -> tuple[Layer, ...]:
-    """The image's layers: from where the engine keeps them if we may read there, else as it hands them over."""
+    """The image's layers: from the engine's own directories if this process may read them, else from the
+    archive that the engine sends."""
     if len(image.lower_dirs) == len(image.layers):
-        with suppress(OSError, SlimtraceError, overlay_layers.Elsewhere):
-            return overlay_layers.of_directories(image.lower_dirs[::-1], progress)
-    return archive_layers.of_archive(engine.save(image.id), image.layers, progress)
+        with suppress(OSError, SlimtraceError, overlay_layers.RedirectedContent):
+            return overlay_layers.layers_of_directories(image.lower_dirs[::-1], progress)
+    return archive_layers.layers_of_archive(engine.save(image.id), image.layers, progress)
 
 
-def diff(reference: str, folder: Path | None = None) -> Difference:
-    """What went from the image `reference`, by the artifacts of its build alone. Raises SlimtraceError
-    (BAD_INPUT) where these are not there, are broken, or are another image's."""
+def diff(reference: str, folder: Path | None = None) -> RemovedFiles:
+    """The files of the image `reference` that its slim image lacks, from the artifacts of its build alone.
+    Raises SlimtraceError (BAD_INPUT) where these do not exist, are broken, or are another image's."""
     folder = folder or pipeline.default_folder(reference)
-    told = read_report(folder, reference)
+    report = read_report(folder, reference)
     capture = store.load(folder / "capture")
-    require_same(f"cannot compare {reference}", reference, capture.image, told, folder)
-    kept, cut = kept_in(capture, {file.path: file.size for file in told.files})
-    return difference(capture, told.slim.reference, kept, cut)
+    require_artifacts_of(f"cannot compare {reference}", reference, capture.image, report, folder)
+    kept, cut = kept_paths(capture, {file.path: file.size for file in report.files})
+    return find_removed(capture, report.slim.reference, kept, cut)
 
 
 def rules_in_force(folder: Path) -> Rules:
-    """The rules that the build went by whose artifacts are in `folder`; the default ones for a capture, or for
-    artifacts that do not tell."""
+    """The rules of the build whose artifacts are in `folder`; the default rules for a capture, or for artifacts
+    without rules.toml."""
     path = folder / "rules.toml"
-    return rules_file.rules_from_text(_text(path), str(path)) if path.is_file() else Rules()
+    return rules_file.rules_from_text(_read_text(path), str(path)) if path.is_file() else Rules()
 
 
 def repairs_made(folder: Path) -> Repairs:
-    """What the build has added after trials of the slim image; nothing for a capture. Raises SlimtraceError
-    (BAD_INPUT) for a file that cannot be read."""
+    """The repairs that the build has made after trials of the slim image; none for a capture. Raises
+    SlimtraceError (BAD_INPUT) for a file that cannot be read."""
     path = folder / "repairs.json"
     if not path.is_file():
         return Repairs()
     try:
-        return codec.decode(Repairs, json.loads(_text(path)))
+        return codec.decode(Repairs, json.loads(_read_text(path)))
     except (ValueError, RecursionError) as error:
         said = printable(str(error))[:200]
         raise SlimtraceError(f"cannot read {printable(str(path))}: {said}", "build the image again") from error
 
 
-def owner_of(capture: Capture) -> why.Owner:
-    """Which package a path of the image belongs to, as far as the capture has asked for packages."""
+def package_lookup(capture: Capture) -> why.PackageOwner:
+    """The function that gives the package which a path of the image belongs to ("" for none), as far as the
+    capture holds the package databases."""
     owners = Owners(installed(capture))
 
     def owner(path: str) -> str:
@@ -143,8 +146,8 @@ def owner_of(capture: Capture) -> why.Owner:
 
 
 def read_report(folder: Path, reference: str) -> Report:
-    """The report in a folder of artifacts. Raises SlimtraceError (BAD_INPUT) where there is none, or for one
-    that cannot be read."""
+    """The report in a folder of artifacts. Raises SlimtraceError (BAD_INPUT) where the folder has no report, or
+    one that cannot be read."""
     path = folder / "creport.json"
     where = printable(str(path))
     if not path.is_file():
@@ -153,14 +156,15 @@ def read_report(folder: Path, reference: str) -> Report:
             f"slimtrace build {reference} makes them; --artifacts DIR names another place",
         )
     try:
-        return codec.decode(Report, json.loads(_text(path)))
+        return codec.decode(Report, json.loads(_read_text(path)))
     except (ValueError, RecursionError) as error:
         said = printable(str(error))[:200]
         raise SlimtraceError(f"cannot read {where}: {said}", "build the image again") from error
 
 
-def _text(path: Path) -> str:
-    """A file among artifacts, which may come from anyone."""
+def _read_text(path: Path) -> str:
+    """The text of a file among artifacts, which may come from anyone: at most store.LIMIT bytes are read.
+    Raises SlimtraceError."""
     where = printable(str(path))
     try:
         with path.open("rb") as file:
@@ -172,9 +176,11 @@ def _text(path: Path) -> str:
     return data.decode("utf-8", "replace")
 
 
-def require_same(cannot: str, reference: str, image: Image, report: Report | None, folder: Path) -> None:
-    """Raises SlimtraceError (BAD_INPUT), which begins with `cannot`, unless the artifacts are those of the
-    image that the user names: by a name that it had, by its id, or by the slim image's name or id."""
+def require_artifacts_of(
+    failure: str, reference: str, image: Image, report: Report | None, folder: Path
+) -> None:
+    """Raises SlimtraceError (BAD_INPUT), whose message begins with `failure`, unless the artifacts are those
+    of the image that the user names: by a name that it had, by its id, or by the slim image's name or id."""
     names = {image.reference, *image.tags, image.id}
     ids = [image.id.removeprefix("sha256:")]
     if report:
@@ -186,17 +192,18 @@ def require_same(cannot: str, reference: str, image: Image, report: Report | Non
     ):
         return
     raise SlimtraceError(
-        f"{cannot}: the artifacts in {printable(str(folder))} are of {printable(image.reference)}",
+        f"{failure}: the artifacts in {printable(str(folder))} are of {printable(image.reference)}",
         "--artifacts DIR names another place",
     )
 
 
 def cautions(decision: repeat_decision.Decision, report: Report | None, path: str) -> Iterable[str]:
-    """What speaks against taking the decision for the build's own: sentences."""
-    if decision.unasked:
-        first = decision.unasked[0]
+    """The reasons why `decision` may not be the build's own, as sentences. `path` is the one that the user asks
+    about."""
+    if decision.unanswered:
+        first = decision.unanswered[0]
         yield (
-            f"the capture has no answer to {len(decision.unasked)} questions that deciding asks now, "
+            f"the capture has no answer to {len(decision.unanswered)} questions that deciding asks now, "
             f"such as about {first}: what was not asked counts as saying nothing"
         )
     if report:
@@ -211,4 +218,4 @@ def cautions(decision: repeat_decision.Decision, report: Report | None, path: st
             )
 
 
-__all__ = ["Answer", "Description", "describe", "diff", "explain"]
+__all__ = ["Description", "WhyAnswer", "describe", "diff", "explain"]

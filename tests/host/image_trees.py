@@ -1,7 +1,8 @@
-"""Images made of random trees, and trees read without slimtrace, to compare a copy with what it is a copy of.
+"""Random images, and a reader of file trees that uses none of slimtrace's code: so a copied image can be
+compared with its original.
 
-A tree is built as real files, layer by layer, packed by tarfile and loaded into Docker; what an image then
-holds is read with lstat(2) and its kin from an overlay that mount(8) made.
+A tree is built as real files, layer by layer, packed by tarfile and loaded into Docker. What an image then
+holds is read with lstat(2) and similar calls from an overlay that mount(8) made.
 """
 
 import hashlib
@@ -20,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service+ep
-ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
-ALL = 0xFFFFFFFF  # ACL_UNDEFINED_ID
+ACL_ACCESS, ACL_DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+UNDEFINED_ID = 0xFFFFFFFF  # ACL_UNDEFINED_ID
 
 
 @dataclass(frozen=True)
-class Facts:
-    """All that a copy must keep of an entry; `names` are all the names of a file that has several."""
+class FileFacts:
+    """Everything of an entry that a copy must keep; `names` are all names of a file with hardlinks."""
 
     mode: str
     owner: tuple[int, int]
@@ -39,9 +40,9 @@ class Facts:
     names: frozenset[bytes] = frozenset()
 
 
-def walk(root: Path) -> dict[bytes, Facts]:
-    """Every entry below `root` by its path within, the root itself left out."""
-    found: dict[bytes, Facts] = {}
+def walk(root: Path) -> dict[bytes, FileFacts]:
+    """Every entry below `root` by its path within; the root itself is left out."""
+    found: dict[bytes, FileFacts] = {}
     names: dict[tuple[int, int], list[bytes]] = {}
 
     def directory(here: int, path: bytes) -> None:
@@ -49,7 +50,7 @@ def walk(root: Path) -> dict[bytes, Facts]:
             below = path + b"/" + name
             try:
                 status = os.stat(name, dir_fd=here, follow_symlinks=False)
-            except FileNotFoundError:  # overlay lists a whiteout that has nothing to hide
+            except FileNotFoundError:  # overlayfs lists a whiteout that hides nothing
                 continue
             found[below] = _facts(here, name, status)
             if stat.S_ISDIR(status.st_mode):
@@ -68,7 +69,7 @@ def walk(root: Path) -> dict[bytes, Facts]:
     return found
 
 
-def _facts(here: int, name: bytes, status: os.stat_result) -> Facts:
+def _facts(here: int, name: bytes, status: os.stat_result) -> FileFacts:
     at = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=here)
     link = f"/proc/self/fd/{at}"
     xattrs = {
@@ -82,11 +83,12 @@ def _facts(here: int, name: bytes, status: os.stat_result) -> Facts:
     os.close(at)
     device = (os.major(status.st_rdev), os.minor(status.st_rdev))
     owner = (status.st_uid, status.st_gid)
-    return Facts(oct(status.st_mode), owner, size, status.st_mtime_ns, device, target, content, xattrs)
+    return FileFacts(oct(status.st_mode), owner, size, status.st_mtime_ns, device, target, content, xattrs)
 
 
-def subset(found: dict[bytes, Facts], wanted: set[bytes]) -> dict[bytes, Facts]:
-    """What a copy of only `wanted` must hold: these, the directories above, and of each file the names kept."""
+def subset(found: dict[bytes, FileFacts], wanted: set[bytes]) -> dict[bytes, FileFacts]:
+    """The tree that a copy of only `wanted` must hold: these entries and the directories above them; of the
+    names of a hardlinked file those that are copied."""
     kept = {path[:at] for path in wanted for at in range(1, len(path) + 1) if path[at : at + 1] in (b"/", b"")}
     expected = {}
     for path in kept:
@@ -95,8 +97,8 @@ def subset(found: dict[bytes, Facts], wanted: set[bytes]) -> dict[bytes, Facts]:
     return expected
 
 
-def differences(one: dict[bytes, Facts], two: dict[bytes, Facts]) -> dict[bytes, tuple[object, object]]:
-    """What is not the same in both, by path."""
+def differences(one: dict[bytes, FileFacts], two: dict[bytes, FileFacts]) -> dict[bytes, tuple[object, object]]:
+    """The entries that differ, by path: (entry of `one`, entry of `two`), None where it is missing."""
     return {
         path: (one.get(path), two.get(path))
         for path in one.keys() | two.keys()
@@ -105,11 +107,18 @@ def differences(one: dict[bytes, Facts], two: dict[bytes, Facts]) -> dict[bytes,
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
-    """An ACL of (tag, permissions, id) as an xattr (linux/posix_acl_xattr.h)."""
+    """The xattr value of an ACL whose entries are (tag, permissions, id) (linux/posix_acl_xattr.h)."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
-GRANTS = ((1, 7, ALL), (2, 5, 1234), (4, 5, ALL), (8, 4, 77), (16, 7, ALL), (32, 1, ALL))
+ACL_ENTRIES = (
+    (1, 7, UNDEFINED_ID),
+    (2, 5, 1234),
+    (4, 5, UNDEFINED_ID),
+    (8, 4, 77),
+    (16, 7, UNDEFINED_ID),
+    (32, 1, UNDEFINED_ID),
+)
 
 NAMES = (
     b"a", b"b", b"c", b"d.e", b"a-b", b"\xff\xfe", b"new\nline", b" space ", "ünï😀".encode(), b"-dash",
@@ -141,16 +150,16 @@ TARGETS = (
 )
 
 
-class Grower:
-    """Random layers, each with what collides with the layers before it: other kinds at the same paths,
-    whiteouts, opaque directories."""
+class LayerGenerator:
+    """Generates random layers. Each has entries that collide with the layers before it: other kinds of file at
+    the same paths, whiteouts, opaque directories."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._seen: set[bytes] = set()
 
     def layer(self, root: Path, entries: int = 40) -> bytes:
-        """Make a layer's files below the new directory `root`; its tar."""
+        """The tar of a new layer, whose files are made below the new directory `root`."""
         root.mkdir()
         made: list[bytes] = []
         files: list[bytes] = []
@@ -162,7 +171,7 @@ class Grower:
                 self._make_parents(root, path, made)
                 self._make(root, path, files)
                 made.append(path)
-        for path in reversed(made):  # what is made in a directory changes its time
+        for path in reversed(made):  # children first: creating them changes the directory's mtime
             self._describe(below(root, path))
         removed: list[bytes] = []
         for path in sorted(self._seen):
@@ -209,9 +218,9 @@ class Grower:
         if not stat.S_ISLNK(mode):
             where.chmod(pick.choice((0o644, 0o755, 0o1777, 0o2750, 0o4711, 0, pick.randrange(0o10000))))
             if pick.random() < 0.1:
-                os.setxattr(where, ACCESS, acl(*GRANTS))
+                os.setxattr(where, ACL_ACCESS, acl(*ACL_ENTRIES))
             if stat.S_ISDIR(mode) and pick.random() < 0.2:
-                os.setxattr(where, DEFAULT, acl(*GRANTS))
+                os.setxattr(where, ACL_DEFAULT, acl(*ACL_ENTRIES))
         if pick.random() < 0.2:
             os.setxattr(where, f"trusted.{pick.choice('ab')}", pick.randbytes(5), follow_symlinks=False)
         if stat.S_ISREG(mode):
@@ -220,16 +229,17 @@ class Grower:
             if pick.random() < 0.1:
                 os.setxattr(where, "security.capability", CAPABILITY)
         when = pick.choice(TIMES) * (-1 if stat.S_ISLNK(mode) and pick.random() < 0.2 else 1)
-        when = max(when, -(1 << 31) * 10**9)  # the first that ext4 can say
+        when = max(when, -(1 << 31) * 10**9)  # the earliest time that ext4 can store
         os.utime(where, ns=(0, when), follow_symlinks=False)
 
 
 def below(root: Path, path: bytes) -> Path:
+    """The absolute `path` of a layer as a path below the directory `root`."""
     return Path(os.fsdecode(os.fsencode(root) + path))
 
 
 def _above(path: bytes) -> Iterator[bytes]:
-    """The directories above, the outermost first."""
+    """The paths of the directories above `path`, the outermost first."""
     return (path[:at] for at in range(1, len(path)) if path[at : at + 1] == b"/")
 
 
@@ -253,7 +263,8 @@ def _is_free(root: Path, path: bytes) -> bool:
 
 
 def pack(root: Path, removed: Sequence[bytes] = (), opaque: Sequence[bytes] = ()) -> bytes:
-    """The files below `root` as a layer that also removes and hides (OCI image-spec layer.md, "Whiteouts")."""
+    """The tar of a layer: the files below `root`, a whiteout for each path of `removed`, and an opaque whiteout
+    in each directory of `opaque` (OCI image-spec layer.md, "Whiteouts")."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
         for above, folders, files in os.walk(root):
@@ -284,7 +295,7 @@ def _pack_one(tar: tarfile.TarFile, path: Path, root: Path) -> None:
 
 
 def load(tag: str, layers: Sequence[bytes], config: dict[str, Any] | None = None) -> None:
-    """Layers, bottom first, as an image of Docker's."""
+    """Load the layers, bottom first, into Docker as the image `tag`."""
     digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
     body = {
         "architecture": "amd64",
@@ -308,7 +319,7 @@ def load(tag: str, layers: Sequence[bytes], config: dict[str, Any] | None = None
 
 @contextmanager
 def mounted(image: str, place: Path) -> Iterator[Path]:
-    """The image's files, as mount(8) shows them below the directory `place`."""
+    """The image's files: a directory below `place` where mount(8) has mounted them as an overlay."""
     found = subprocess.check_output(
         ["docker", "image", "inspect", "--format", "{{json .GraphDriver.Data}}", image]
     )

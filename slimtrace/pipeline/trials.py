@@ -1,4 +1,4 @@
-"""Trying an image: run as the fat one was, compared with it, diagnosed."""
+"""Trials of an image: it is run as the fat image was run, compared with it, and diagnosed."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -13,29 +13,29 @@ from slimtrace.facts.runs import Difference, Run
 from slimtrace.facts.selection import Selection
 from slimtrace.observe.container.plan import Plan
 from slimtrace.observe.recorder import Outcome
-from slimtrace.observe.trial import Measures, trial_plan, try_out
-from slimtrace.pipeline.observing import Loading, start_loading
-from slimtrace.pipeline.request import Bench, Request
-from slimtrace.present.live import Screen
+from slimtrace.observe.trial import Measures, run_trial, trial_plan
+from slimtrace.pipeline.observation import LoadingRecorder, start_loading
+from slimtrace.pipeline.request import OpenedImage, Request
+from slimtrace.present.screen import Screen
 from slimtrace.reason.prove.compare import compare
 from slimtrace.reason.prove.diagnosis import Diagnosis, diagnose
 
-SHOWN = 3  # differences and missing pieces in one message
-CASES = 4  # runs of a capture that are repeated at most
+SHOWN = 3  # differences, or repairs, named in one message
+MAX_CASES = 4  # different runs of a capture that are repeated
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A way of running the image that is to come out the same: its plan, and the runs of the fat image."""
+    """A way of running the image, whose result is to be the same: its plan, and the runs of the fat image."""
 
     plan: Plan
-    fat: tuple[Run, ...]
+    fat_runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One trial of an image in all cases: what differed, its traces, and the last lines of the first run that
-    differed."""
+    """One trial of an image in all cases: the differences from the fat image's runs, the traces, and the
+    container's last lines in the first run that differed."""
 
     differences: tuple[Difference, ...]
     traces: tuple[Trace, ...]
@@ -43,27 +43,27 @@ class Attempt:
 
 
 class Trials:
-    """Tries images on a bench against the runs of `capture`. `ready` is the recorder for the first trial, whose
-    programs may still be loading. `attempts` counts the trials."""
+    """Tries images in place of `opened` against the runs of `capture`. `first_recorder` is the recorder for the
+    first trial, whose programs may still be loading. `attempts` counts the trials."""
 
     def __init__(
         self,
         request: Request,
-        bench: Bench,
+        opened: OpenedImage,
         capture: Capture,
         screen: Screen,
-        ready: Loading | None = None,
+        first_recorder: LoadingRecorder | None = None,
     ) -> None:
         self.attempts = 0
         self._request = request
-        self._bench = bench
+        self._opened = opened
         self._capture = capture
         self._screen = screen
-        self._ready = ready
+        self._first_recorder = first_recorder
         self._cases = cases(request, capture.runs)
 
     def attempt(self, image: Image, measures: Measures) -> Attempt:
-        """All cases with `image` under `measures`."""
+        """Run `image` in all cases under `measures`, and compare."""
         self.attempts += 1
         differences: list[Difference] = []
         traces: list[Trace] = []
@@ -71,7 +71,7 @@ class Trials:
         for case in self._cases:
             outcome = self._run(image, case, measures)
             traces.append(outcome.trace)
-            found = compare(case.fat, outcome.run, self._request.tolerance)
+            found = compare(case.fat_runs, outcome.run, self._request.tolerance)
             if found and not log:
                 log = outcome.run.log
             differences += found
@@ -80,21 +80,22 @@ class Trials:
     def _run(self, image: Image, case: Case, measures: Measures) -> Outcome:
         with ExitStack() as stack:
             with self._screen.phase("load probes"):
-                recorder, loading = self._ready or start_loading(stack)
-                self._ready = None
+                recorder, loading = self._first_recorder or start_loading(stack)
+                self._first_recorder = None
                 stack.callback(recorder.close)
                 loading.result()
             stack.enter_context(self._screen.phase("verify", ours=False))
             self._screen.watch(recorder.tally)
-            plan = trial_plan(case.plan, case.fat[0], self._bench.image.id)
-            engine, folder = self._bench.engine, self._bench.place.path
+            plan = trial_plan(case.plan, case.fat_runs[0], self._opened.image.id)
+            engine, folder = self._opened.engine, self._opened.place.path
             note = self._screen.note
-            outcome = try_out(recorder, engine, image, plan, case.fat[0], measures, note, folder)
+            outcome = run_trial(recorder, engine, image, plan, case.fat_runs[0], measures, note, folder)
             self._screen.watch(None)
         return outcome
 
     def diagnose(self, attempt: Attempt, selection: Selection, measures: Measures) -> Diagnosis:
-        """What the attempt was seen to lack: an image that has what `selection` keeps, under `measures`."""
+        """What the image of `attempt` lacked by its traces, where it has what `selection` keeps and ran under
+        `measures`."""
         found = [
             diagnose(
                 self._capture,
@@ -115,8 +116,8 @@ class Trials:
 
 
 def cases(request: Request, runs: Iterable[Run]) -> tuple[Case, ...]:
-    """What is to be repeated: the request's own plan where that was run; of captures what their runs say, as
-    far as it may be repeated (host commands, variables, binds and network are those of the request alone)."""
+    """The cases to repeat: the request's own plan where that was run; of captures what their runs say, as far
+    as a capture may say it (host commands, variables, binds and network are those of the request alone)."""
     runs = tuple(runs)
     if not request.captures:
         return (Case(request.plan, runs),)
@@ -134,12 +135,12 @@ def cases(request: Request, runs: Iterable[Run]) -> tuple[Case, ...]:
         kept = replace(run, answers=tuple(each for each in run.answers if not each.target.startswith("host: ")))
         key = repr((start, run.execs, run.http_probe))
         before = found.get(key, Case(plan, ()))
-        found[key] = replace(before, fat=(*before.fat, run if request.plan.host_execs else kept))
-    return tuple(found.values())[:CASES]
+        found[key] = replace(before, fat_runs=(*before.fat_runs, run if request.plan.host_execs else kept))
+    return tuple(found.values())[:MAX_CASES]
 
 
-def beside(repairs: Repairs, others: Repairs) -> Repairs:
-    """Those that are not among `others`."""
+def repairs_beyond(repairs: Repairs, others: Repairs) -> Repairs:
+    """The repairs that are not among `others`."""
     return Repairs(
         paths=tuple(each for each in repairs.paths if each not in others.paths),
         calls=tuple(each for each in repairs.calls if each not in others.calls),
@@ -149,8 +150,8 @@ def beside(repairs: Repairs, others: Repairs) -> Repairs:
     )
 
 
-def lacking(repairs: Repairs) -> tuple[str, ...]:
-    """Each piece that is to be added, in words."""
+def describe_repairs(repairs: Repairs) -> tuple[str, ...]:
+    """Each thing that `repairs` add, in words."""
     return (
         *(printable(path) for path in repairs.paths),
         *(f"system call {name}" for name in repairs.calls),
@@ -160,13 +161,13 @@ def lacking(repairs: Repairs) -> tuple[str, ...]:
     )
 
 
-def shown(words: Iterable[str]) -> str:
-    """The first of them, and how many more there are."""
+def abridged(words: Iterable[str]) -> str:
+    """The first SHOWN of the words, and how many more there are."""
     found = tuple(words)
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return ", ".join(found[:SHOWN]) + more
 
 
-def told(differences: Iterable[Difference]) -> str:
-    """The first of the differences in one sentence."""
+def describe_differences(differences: Iterable[Difference]) -> str:
+    """The first SHOWN differences in one sentence."""
     return "; ".join(dict.fromkeys(each.text for each in tuple(differences)[:SHOWN]))

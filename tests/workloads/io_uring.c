@@ -1,4 +1,4 @@
-/* Files by io_uring, without its library: each request is submitted and waited for. */
+/* File operations by io_uring, without liburing: each request is submitted and waited for. */
 #include "workload.h"
 #include <linux/io_uring.h>
 #include <linux/stat.h>

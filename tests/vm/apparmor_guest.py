@@ -1,12 +1,12 @@
-"""Runs in a machine whose kernel enforces AppArmor: a slim image under the profile made for it.
+"""Runs in a virtual machine whose kernel enforces AppArmor: a slim image under the profile made for it.
 
-    confined.py ROOTFS.tar CONFIG.json ARTIFACTS NAME
+    apparmor_guest.py ROOTFS.tar CONFIG.json ARTIFACTS NAME
 
-The container is nginx's slim image, unpacked, and gets what its image has not: a file, a link to it among the
-documents, and another program. What it may do of these, under the profile and under none, comes out as lines of
-JSON. It is started by runc, which Docker starts too, with the capabilities that slimtrace gives it: dockerd
-itself can take minutes in an emulated machine. Its root stays writable, so that it is the profile that keeps it
-from writing.
+The container is nginx's slim image, unpacked. Three things are added that the image does not have: a file, a
+link to that file among the web server's documents, and another program. What the container could do with these,
+under the profile and without one, is printed as lines of JSON. runc starts the container, as it does for
+Docker, with the capabilities that slimtrace derived: dockerd itself can take minutes in an emulated machine.
+The container's root stays writable, so that only the profile keeps it from writing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SECONDS = 60.0
 SCRATCH = Path("/run/scratch")
 BUSYBOX = Path("/run/busybox")  # static, from the initramfs
 DOCUMENTS = "var/www/html"
-OTHER = "/busybox"
+OTHER_PROGRAM = "/busybox"
 ORPHAN = "slimtrace-trial-4194304-1"  # of a process that cannot be: PID_MAX_LIMIT
 FORBIDDEN_LOG = "/usr/sbin/written"
 
@@ -41,13 +41,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def run(*command: str) -> str:
+    """The stdout of `command`. Raises SystemExit where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"cannot {' '.join(command)}: {done.stderr}{done.stdout}")
     return done.stdout
 
 
-def tell(**facts: Any) -> None:
+def emit(**facts: Any) -> None:
+    """Print one line of JSON for the test."""
     print(json.dumps(facts), flush=True)
 
 
@@ -58,13 +60,13 @@ def unpack(archive: str) -> Path:
         tar.extractall(root, numeric_owner=True)
     (root / "secret").write_text("nobody was seen to read this\n")
     (root / DOCUMENTS / "leak").symlink_to("/secret")
-    (root / OTHER.lstrip("/")).write_bytes(BUSYBOX.read_bytes())
-    (root / OTHER.lstrip("/")).chmod(0o755)
+    (root / OTHER_PROGRAM.lstrip("/")).write_bytes(BUSYBOX.read_bytes())
+    (root / OTHER_PROGRAM.lstrip("/")).chmod(0o755)
     return root
 
 
 def bundle(root: Path, config: dict[str, Any], capabilities: list[str], profile: str) -> Path:
-    """A runc bundle with a loopback of its own, on which any user may listen on any port, as Docker has it."""
+    """A runc bundle with a network namespace of its own; any user may listen on any port, as in Docker."""
     place = SCRATCH / f"bundle-{profile or 'none'}"
     place.mkdir()
     run("runc", "spec", "--bundle", str(place))
@@ -94,30 +96,30 @@ def get(path: str) -> tuple[int, str]:
 
 
 def denials() -> list[dict[str, str]]:
-    """All that AppArmor has written to the kernel's log."""
+    """The denials that AppArmor has written to the kernel's log."""
     lines = [line for line in run("dmesg").splitlines() if 'apparmor="DENIED"' in line]
     return [dict(re.findall(r'(operation|profile|name|comm|requested_mask)="([^"]*)"', line)) for line in lines]
 
 
 def runc_state() -> dict[str, Any]:
-    """What runc tells of the container; nothing where there is none yet."""
+    """The output of `runc state`; empty while there is no container."""
     done = subprocess.run(["runc", "state", "slim"], capture_output=True, text=True, check=False)
     found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
     return found
 
 
 def enter_network(pid: int) -> None:
-    """Put this process into the network of another one."""
+    """Put this process into the network namespace of the process `pid`."""
     with Path(f"/proc/{pid}/ns/net").open() as network:
         if _libc.setns(network.fileno(), 0) != 0:
             raise OSError(ctypes.get_errno(), "cannot enter the container's network")
 
 
 def attempt(root: Path, config: dict[str, Any], capabilities: list[str], profile: str) -> dict[str, Any]:
-    """One container, and what it could do."""
+    """Run one container, under `profile` if it names one, and tell what the container could do."""
     facts: dict[str, Any] = {"profile": profile}
     place, begun = bundle(root, config, capabilities, profile), time.monotonic()
-    # pipes, as Docker has them: its output is a file that it opens by /dev/stderr
+    # Pipes, as Docker uses: nginx opens its log by the path /dev/stderr, which is then a pipe.
     command = ["runc", "run", "--bundle", str(place), "slim"]
     container = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -145,8 +147,8 @@ def attempt(root: Path, config: dict[str, Any], capabilities: list[str], profile
     facts["denied at work"] = denials()
     facts["reads"] = get("/leak")
     facts["writes"] = entered("/usr/sbin/nginx", "-t", "-g", f"error_log {FORBIDDEN_LOG};")
-    # The runtime may execute anything (it is not under the profile); the program itself then is.
-    facts["executes"] = entered(OTHER, "sh", "-c", f"{OTHER} true")
+    # runc, which is not under the profile, may execute any program; what that program executes is confined.
+    facts["executes"] = entered(OTHER_PROGRAM, "sh", "-c", f"{OTHER_PROGRAM} true")
     before = time.monotonic()
     number = getattr(signal, config.get("StopSignal") or "SIGTERM")
     run("runc", "kill", "slim", str(int(number)))
@@ -169,13 +171,13 @@ def main() -> int:
     root = unpack(archive)
     image = json.loads(Path(config).read_text())
     run("sh", "-c", f"echo 'profile {ORPHAN} {{}}' | apparmor_parser --replace --skip-cache")
-    tell(swept=apparmor_loader.sweep(), left=ORPHAN in apparmor_loader.names())
+    emit(swept=apparmor_loader.sweep(), left=ORPHAN in apparmor_loader.names())
     with apparmor_loader.loaded(name, profile) as in_force:
-        tell(in_force=in_force)
-        tell(**attempt(root, image, capabilities, name))
-    tell(still_there=name in apparmor_loader.names())
-    tell(**attempt(root, image, capabilities, ""))
-    tell(seconds=round(time.monotonic() - begun, 1))
+        emit(in_force=in_force)
+        emit(**attempt(root, image, capabilities, name))
+    emit(still_there=name in apparmor_loader.names())
+    emit(**attempt(root, image, capabilities, ""))
+    emit(seconds=round(time.monotonic() - begun, 1))
     return 0
 
 

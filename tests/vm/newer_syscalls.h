@@ -1,5 +1,5 @@
-/* For architectures that have only the newer system calls (arm64): the workloads' older ones by means of those, as
- * the C library does it. */
+/* For architectures that have only the newer system calls (arm64): the workloads' older calls are made by
+ * means of those, as the C library does it. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@ enum {
 	SYS_rmdir, SYS_getdents,
 };
 
-__attribute__((unused)) static long newer_call(long number, ...)
+__attribute__((unused)) static long newer_syscall(long number, ...)
 {
 	va_list list;
 	long at[6];
@@ -66,4 +66,4 @@ __attribute__((unused)) static long newer_call(long number, ...)
 	}
 }
 
-#define syscall newer_call
+#define syscall newer_syscall

@@ -1,4 +1,4 @@
-/* An open that a signal interrupts: of a fifo that nobody writes to. */
+/* An open that fails with EINTR: of a FIFO without a writer, interrupted by SIGALRM. */
 #include "workload.h"
 
 static void nothing(int which)

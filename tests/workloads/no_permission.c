@@ -1,4 +1,4 @@
-/* What a user without rights is refused. */
+/* Calls that fail with EACCES for a user who is not root. */
 #include "workload.h"
 
 int main(void)

@@ -1,4 +1,4 @@
-"""What is tried of a capture, and what is said of it."""
+"""Which runs of a capture are repeated in a trial, and the messages about trials."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,10 @@ from slimtrace.facts.events import CallArguments
 from slimtrace.facts.image import Image
 from slimtrace.facts.runs import Answer, Difference, Run, Start
 from slimtrace.observe.container.plan import Plan
-from slimtrace.pipeline.observing import unrepeated
-from slimtrace.pipeline.proving import beyond, unfit
+from slimtrace.pipeline.observation import variables_without_value
+from slimtrace.pipeline.proof import steady_differences, unverified_error
 from slimtrace.pipeline.request import Request
-from slimtrace.pipeline.trying import Attempt, cases, lacking, shown, told
+from slimtrace.pipeline.trials import Attempt, abridged, cases, describe_differences, describe_repairs
 from slimtrace.reason.prove.diagnosis import Diagnosis
 
 CAPTURED = Request("app", captures=(Path("c"),))
@@ -26,10 +26,10 @@ SERVED = Run(
 )
 
 
-def test_what_was_run_now_is_repeated_as_it_was() -> None:
+def test_the_plan_of_a_run_made_now_is_repeated_unchanged() -> None:
     request = Request("app", plan=Plan(host_execs=("./drive.sh",)))
     [case] = cases(request, [SERVED])
-    assert (case.plan, case.fat) == (request.plan, (SERVED,))
+    assert (case.plan, case.fat_runs) == (request.plan, (SERVED,))
 
 
 def test_a_capture_cannot_make_us_run_anything_on_the_host() -> None:
@@ -38,60 +38,60 @@ def test_a_capture_cannot_make_us_run_anything_on_the_host() -> None:
     assert (case.plan.launch.binds, case.plan.launch.network) == ((), "")
     assert (case.plan.execs, case.plan.http_probe) == (("app --check",), False)
     assert (case.plan.launch.cmd, case.plan.launch.env, case.plan.launch.user) == (("serve",), {}, "7")
-    assert [answer.target for answer in case.fat[0].answers] == ["exec: app --check"]
+    assert [answer.target for answer in case.fat_runs[0].answers] == ["exec: app --check"]
 
 
-def test_what_the_command_line_says_again_is_repeated() -> None:
+def test_options_that_are_given_again_are_repeated() -> None:
     plan = Plan(Launch(binds=("/a:/b",), env={"A": "2"}), host_execs=("./drive.sh",))
     [case] = cases(replace(CAPTURED, plan=plan), [SERVED])
     assert (case.plan.host_execs, case.plan.launch.binds) == (("./drive.sh",), ("/a:/b",))
     assert case.plan.launch.env == {"A": "2"}
-    assert unrepeated(CAPTURED, [SERVED]) == ("A",)
-    assert unrepeated(replace(CAPTURED, plan=plan), [SERVED]) == ()
-    assert case.fat == (SERVED,)
+    assert variables_without_value(CAPTURED, [SERVED]) == ("A",)
+    assert variables_without_value(replace(CAPTURED, plan=plan), [SERVED]) == ()
+    assert case.fat_runs == (SERVED,)
 
 
 def test_runs_that_were_started_the_same_are_one_case() -> None:
     twice = replace(SERVED, seconds=9.0)
     other = replace(SERVED, start=Start(cmd=("work",)))
     found = cases(CAPTURED, [SERVED, other, twice])
-    assert [len(case.fat) for case in found] == [2, 1]
+    assert [len(case.fat_runs) for case in found] == [2, 1]
     many = [replace(SERVED, start=Start(cmd=(str(number),))) for number in range(9)]
     assert len(cases(CAPTURED, many)) == 4
 
 
-def test_pieces_in_words() -> None:
+def test_repairs_in_words() -> None:
     repairs = Repairs(
         ("/a\x1b[2J",), ("splice",), (CallArguments("socket", 0, (16,)),), ("chown",), ("/var/x",)
     )
-    assert lacking(repairs) == (
+    assert describe_repairs(repairs) == (
         "/a\\x1b[2J",
         "system call splice",
         "system call socket with 0x10",
         "capability chown",
         "/var/x writable",
     )
-    assert shown("abc") == "a, b, c"
-    assert shown("abcde") == "a, b, c and 2 more"
+    assert abridged("abc") == "a, b, c"
+    assert abridged("abcde") == "a, b, c and 2 more"
 
 
 def test_what_the_fat_image_does_not_repeat_is_no_difference() -> None:
     body = Difference("body", "it said x", "GET /")
     status = Difference("status", "it answered 500", "GET /")
-    assert beyond((body, status), (replace(body, text="it said y"),)) == (status,)
+    assert steady_differences((body, status), (replace(body, text="it said y"),)) == (status,)
 
 
-def test_the_failure_names_the_missing_piece() -> None:
+def test_the_error_names_the_missing_piece() -> None:
     image = Image("sha256:1", "my/app")
     attempt = Attempt((Difference("status", "port 80 answered 500, 200 expected"),) * 2, (), ("a line",))
 
     def hint(diagnosis: Diagnosis) -> str:
-        problem = unfit(image, attempt, diagnosis, Request("my/app"))
+        problem = unverified_error(image, attempt, diagnosis, Request("my/app"))
         said = "cannot vouch for the slim image of my/app: port 80 answered 500, 200 expected"
         assert (problem.message, problem.exit_code, problem.log) == (said, Exit.UNVERIFIED, ("a line",))
         return problem.hint
 
-    assert told(attempt.differences) == "port 80 answered 500, 200 expected"
+    assert describe_differences(attempt.differences) == "port 80 answered 500, 200 expected"
     assert hint(Diagnosis(Repairs(paths=("/a",)))) == "still missing after 3 rounds: /a; --rounds allows more"
     assert "/a, which --exclude-pattern '**' leaves out" in hint(Diagnosis(Repairs(), (), {"/a": "**"}))
     assert "it listed directories from which this is left out: /d/x" in hint(Diagnosis(Repairs(), ("/d/x",)))
