@@ -60,6 +60,6 @@ def test_a_forged_header_neither_raises_nor_hangs(edits: list[tuple[int, bytes]]
     forged = bytearray(DATA[:length])
     for at, what in edits:
         forged[at : at + len(what)] = what
-    began = time.monotonic()
+    began = time.process_time()
     parse(io.BytesIO(bytes(forged)))
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2

@@ -179,9 +179,9 @@ def test_a_large_file_takes_time_by_its_size_and_little_memory(
     monkeypatch.setattr(elf, "imports", lambda _: binary.FUNCTIONS)  # so that every kind is looked for
     size = 32 << 20
     file = RepeatedPiece(elf.MAGIC, piece * 1000, size)
-    began = time.monotonic()
+    began = time.process_time()
     mentions(io.BufferedReader(file))
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert file.most <= CHUNK
 
 
@@ -194,9 +194,9 @@ def test_a_forged_file_neither_raises_nor_hangs(edits: list[tuple[int, bytes]], 
     forged = bytearray(SAMPLE[:length])
     for at, what in edits:
         forged[at : at + len(what)] = what
-    began = time.monotonic()
+    began = time.process_time()
     found = mentions(io.BytesIO(bytes(forged)))
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert all(mention.name.isascii() and "\0" not in mention.name for mention in found)
 
 
@@ -211,9 +211,9 @@ def test_a_forged_section_table_imports_nothing_strange(edits: list[tuple[int, b
     for at, what in edits:
         place = at if at < SYMBOLS else table + at - SYMBOLS
         forged[place : place + len(what)] = what
-    began = time.monotonic()
+    began = time.process_time()
     names = elf.imports(io.BytesIO(bytes(forged)))
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert all(isinstance(name, str) for name in names)
 
 

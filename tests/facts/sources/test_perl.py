@@ -76,10 +76,10 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_source_ends_soon(text: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     mentioned(text)
     mentioned("\n".join(text[at : at + 4000] for at in range(0, len(text), 4000)))
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 @given(st.text(alphabet="use rqAB:;'\"(){}$<>\\#=\n \tp", max_size=300))

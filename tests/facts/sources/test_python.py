@@ -185,9 +185,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_source_ends_soon(text: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     read(text)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 PIECES = (

@@ -128,9 +128,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_ends_soon(text: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     source.mentions_in(text)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 @given(st.text(alphabet="ab/.$(){}[]`'\"\\<>|&;#=! \n\tEOF-", max_size=300))

@@ -107,9 +107,9 @@ def test_what_is_no_archive_names_nothing(data: bytes) -> None:
 
 def test_a_bomb_is_not_unpacked() -> None:
     bomb = archive({MANIFEST.decode(): b"Class-Path: a.jar\n" + b"\0" * (256 << 20)})
-    began = time.monotonic()
+    began = time.process_time()
     assert read(bomb) == [("class-path", "a.jar")]
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert len(bomb) < MAX_MANIFEST
 
 
@@ -122,9 +122,9 @@ def many(count: int) -> bytes:
 
 def test_a_million_entries_take_seconds_and_one_mention() -> None:
     data = many(1_000_000)
-    began = time.monotonic()
+    began = time.process_time()
     assert read(data) == [("jar", "a.jar")]
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 15
 
 
 DATA = archive(JAR)
@@ -139,9 +139,9 @@ def test_a_forged_archive_neither_raises_nor_hangs(edits: list[tuple[int, bytes]
     forged = bytearray(DATA[:length])
     for at, what in edits:
         forged[at : at + len(what)] = what
-    began = time.monotonic()
+    began = time.process_time()
     mentions(io.BytesIO(bytes(forged)))
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @settings(max_examples=200, deadline=None)

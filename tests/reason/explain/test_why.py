@@ -191,6 +191,6 @@ def test_a_directory_of_very_many_names_is_no_trap() -> None:
             yield Entry(path, Kind.FILE)
 
     seen = replace(capture({}), tree=FileTree({entry.path: entry for entry in entries()}))
-    begun = time.monotonic()
+    begun = time.process_time()
     assert explain(seen, decide(seen), "/" + "ba" * 120).verdict is Verdict.ABSENT
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10

@@ -251,9 +251,9 @@ def test_any_history_makes_a_dockerfile_that_steers_no_terminal(lines: list[str]
     ids=lambda line: line[:20],
 )
 def test_a_forged_history_takes_no_time(line: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     reconstruct(Image(id="i", reference="r", history=(HistoryEntry(line), HistoryEntry(line))))
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(

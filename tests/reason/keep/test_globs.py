@@ -75,9 +75,9 @@ def test_no_pattern_and_no_path_breaks_it(pattern: str, path: str) -> None:
     ],
 )
 def test_no_path_makes_it_slow(pattern: str, path: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     assert not re.match(glob(pattern), path, re.DOTALL)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_no_patterns_match_nothing() -> None:

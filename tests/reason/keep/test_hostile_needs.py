@@ -45,9 +45,9 @@ def hostile_capture(path: str, text: str, *words: str, **env: str) -> Capture:
 
 
 def check_graph(run: Capture, seconds: float) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     paths = set(graph_builder.build_graph(run).paths())
-    assert time.monotonic() - began < seconds
+    assert time.process_time() - began < seconds
     assert all(path in run.tree for path in paths)
 
 
