@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import shared
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -188,6 +189,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     # Before the fixtures, which may need the same things.
     for mark in item.iter_markers("requires"):
         need(*mark.args)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the images that workers have shared, in the process that outlives all workers."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None and not hasattr(session.config, "workerinput"):
+        shared.remove_images(factory.getbasetemp())
 
 
 @functools.cache

@@ -1,6 +1,9 @@
 """`slimtrace build` as a user runs it: the installed program, real images, nothing left behind."""
 
+import fcntl
+import functools
 import os
+import pickle
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 from builds import PROGRAM, Build, Completed, Program, slim_of
 from containers import docker, exists
+from shared import image_name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,14 +75,23 @@ def build(
 
 
 @pytest.fixture(scope="session")
-def built(build: Callable[..., Build]) -> Callable[[str], Build]:
-    """built("jq") is that image slimmed without options, and tried; built once a session."""
-    done: dict[str, Build] = {}
+def built(image: Callable[[str], str], slimtrace: Program, shared_folder: Path) -> Callable[[str], Build]:
+    """built("jq") is that image slimmed without options, and tried; built once a session, by the worker that
+    asks first. The slim images are removed when all workers have ended."""
 
+    @functools.cache
     def once(name: str) -> Build:
-        if name not in done:
-            done[name] = build(name, "--verify")
-        return done[name]
+        folder = shared_folder / f"built-{name}"
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "build").exists():
+                fat, slim, artifacts = image(name), image_name(shared_folder, name), folder / "artifacts"
+                words = ("--json", "--tag", slim, "--artifacts", str(artifacts))
+                done = Build(slimtrace("build", *words, fat), fat, slim, artifacts)
+                (folder / "build").write_bytes(pickle.dumps(done))
+        found: Build = pickle.loads((folder / "build").read_bytes())
+        return found
 
     return once
 

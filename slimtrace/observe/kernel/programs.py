@@ -69,6 +69,11 @@ _PIDS_PER_ROW = 1024  # bpf/scope.h
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")  # where bcc looks
 _TYPED_HELPERS = ("bpf_get_current_task_btf", "bpf_task_pt_regs")
 
+# What the verifier says of a helper that it does not offer, in its older and its newer words
+# (kernel/bpf/verifier.c, check_helper_call). lockdown=confidentiality takes this one away
+# (kernel/trace/bpf_trace.c).
+_READS_REFUSED = re.compile(r"(unknown func|cannot use helper) bpf_probe_read_kernel\b")
+
 # How capability checks are seen, best first; the last is not at all, which is a doubt.
 BY_TRACEPOINT, BY_KPROBE, UNSEEN = "capabilities_tracepoint.c", "capabilities_kprobe.c", ""
 # This is there where the kernel has kprobes; whether they can be loaded shows only by trying.
@@ -240,6 +245,8 @@ def load() -> LoadedPrograms:
                     "`slimtrace doctor` tells what this kernel lacks",
                     Exit.KERNEL,
                 )
+                if _READS_REFUSED.search(complaints()):
+                    break  # every variant reads by this helper: none can be loaded
     raise refusal
 
 
