@@ -32,10 +32,11 @@ test: ## set the machine up and run the whole test suite
 	@$(IMAGES)
 	@$(SUDO) env $(ENVIRONMENT) $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-# -m "not machine" leaves out what needs Docker, root or the kernel's tracing (tests/conftest.py)
+# -m "not machine" leaves out what needs Docker, root or the kernel's tracing (tests/conftest.py); hypothesis
+# tries a fifth of its examples (tests/examples.py)
 check: ## run linters, types, contracts and all tests that need neither Docker nor the kernel
 	@$(PROVISION) --test
-	@$(VENV)/bin/pytest -n 2 --dist loadfile -m "not machine" $(PYTEST)
+	@SLIMTRACE_FEW_EXAMPLES=1 $(VENV)/bin/pytest -n 2 --dist loadfile -m "not machine" $(PYTEST)
 
 lint: ## run the linters and the type checker
 	@$(PROVISION) --test

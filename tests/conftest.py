@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import examples
 import pytest
 import shared
 
@@ -162,6 +163,7 @@ def required() -> frozenset[str]:
 
 
 def pytest_configure() -> None:
+    examples.set_default()
     # A misspelt name would otherwise allow skips without a word.
     if unknown := required() - FEATURES.keys():
         raise pytest.UsageError(f"SLIMTRACE_REQUIRE names unknown features: {', '.join(sorted(unknown))}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from builds import Program
 from containers import docker, inspect
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -164,7 +165,7 @@ LINES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
 @given(lines=st.lists(LINES, min_size=1, max_size=6))
 def test_any_configuration_comes_back(
     slimtrace: Program, built: Callable[[str], str], base: str, lines: list[str]

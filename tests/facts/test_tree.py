@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -104,7 +105,9 @@ TARGETS = st.builds(
 
 
 @pytest.mark.requires("root")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(st.tuples(PLACES, st.none() | st.just("") | TARGETS), max_size=8), TARGETS)
 def test_resolve_agrees_with_the_kernel(tmp_path: Path, made: list[tuple[str, str | None]], asked: str) -> None:
     """The same tree on disk, walked by openat2 with RESOLVE_IN_ROOT, leads to the same place."""

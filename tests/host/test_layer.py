@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +178,7 @@ def make(
 
 
 @pytest.mark.requires("docker", "root")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=TREES)
 def test_docker_unpacks_any_tree_as_it_was(engine: Engine, tmp_path: Path, found: list[object]) -> None:
     work = tmp_path / f"w{len(list(tmp_path.iterdir()))}"

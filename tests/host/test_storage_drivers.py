@@ -9,6 +9,7 @@ from pathlib import Path
 
 import engines
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from observe.image.saved_images import Line, image, layer
@@ -162,7 +163,7 @@ def stacks(draw: st.DrawFn) -> list[tuple[str, ...]]:
     return found
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layers=stacks())
 def test_any_layers_are_laid_as_the_engine_lays_them(
     engine: Engine, tmp_path: Path, layers: list[tuple[str, ...]]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -174,7 +175,9 @@ def refuses(folder: Path) -> None:
     assert caught.value.message.isprintable()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), name=st.sampled_from(store.FILES))
 def test_bytes_that_were_changed_are_refused_or_harmless(
     tmp_path: Path, data: st.DataObject, name: str

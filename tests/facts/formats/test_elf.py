@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,7 +52,7 @@ DATA = SAMPLE.read_bytes()
 HEADERS = 0x40 + 56 * 16  # the file header and the program headers
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, HEADERS), st.binary(min_size=1, max_size=8)), max_size=6),
     st.integers(0, len(DATA)) | st.just(len(DATA)),

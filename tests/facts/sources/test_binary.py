@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -185,7 +186,7 @@ def test_a_large_file_takes_time_by_its_size_and_little_memory(
     assert file.most <= CHUNK
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(SAMPLE)), st.binary(min_size=1, max_size=8)), max_size=6),
     st.integers(0, len(SAMPLE)) | st.just(len(SAMPLE)),
@@ -203,7 +204,7 @@ def test_a_forged_file_neither_raises_nor_hangs(edits: list[tuple[int, bytes]], 
 SYMBOLS = 0x40  # of a 64-bit file header
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2 * SYMBOLS), st.binary(min_size=1, max_size=8)), max_size=8))
 def test_a_forged_section_table_imports_nothing_strange(edits: list[tuple[int, bytes]]) -> None:
     forged = bytearray(SAMPLE)

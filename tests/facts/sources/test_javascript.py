@@ -4,6 +4,7 @@ import io
 import time
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +131,7 @@ PIECES = st.sampled_from([
 
 
 @given(st.lists(PIECES, max_size=60).map("".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_text_is_read(text: str) -> None:
     for mention in mentions(io.BytesIO(text.encode())):
         assert mention.name

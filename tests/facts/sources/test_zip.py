@@ -6,6 +6,7 @@ import time
 import zipfile
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +131,7 @@ def test_a_million_entries_take_seconds_and_one_mention() -> None:
 DATA = archive(JAR)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(DATA)), st.binary(min_size=1, max_size=8)), max_size=6),
     st.integers(0, len(DATA)) | st.just(len(DATA)),
@@ -144,7 +145,7 @@ def test_a_forged_archive_neither_raises_nor_hangs(edits: list[tuple[int, bytes]
     assert time.process_time() - began < 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes(data: bytes) -> None:
     mentions(io.BytesIO(data + b"PK\x05\x06" + data))

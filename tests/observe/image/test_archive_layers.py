@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 import zstandard
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,7 +216,7 @@ def test_the_number_of_entries_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(read(docker([LOWER, UPPER]))) == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_damage_anywhere_is_an_error_or_other_layers(data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from((docker([LOWER, UPPER]), oci([LOWER, UPPER], gzip.compress))))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,7 +176,7 @@ def test_the_package_of_a_dropped_path_tells_what_of_it_is_kept() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(st.sampled_from("/.ab\n\x1b[\udcff é"), max_size=12))
 def test_any_path_has_an_explanation(path: str) -> None:
     found = explanation(path)

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -223,7 +224,7 @@ def test_which_image_is_the_base() -> None:
     assert find_base(image, others) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.text(max_size=40) | st.sampled_from([line for line, _ in BUILDKIT]), max_size=4),
     st.text(max_size=9),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -244,7 +245,7 @@ def is_tree(spec: dict[str, str]) -> bool:
     return not any(above in solid for path in brought for above in paths.parents(path))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(st.dictionaries(PATHS, CHANGES, max_size=6).filter(is_tree), max_size=5))
 def test_layers_are_seen_as_if_they_were_applied(specs: list[dict[str, str]]) -> None:
     layers = [layer(spec) for spec in specs]

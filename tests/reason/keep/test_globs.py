@@ -5,6 +5,7 @@ import time
 from functools import cache
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ def matches(pattern: str, path: str) -> bool:
 
 
 @given(st.text("ab/*?", max_size=12), st.text("ab/", max_size=14))
-@settings(max_examples=2000)
+@settings(max_examples=examples(2000))
 def test_it_means_what_the_rules_say(pattern: str, path: str) -> None:
     assert bool(re.match(glob(pattern), path, re.DOTALL)) == matches(pattern, path)
 
@@ -44,7 +45,7 @@ def test_it_means_what_the_rules_say(pattern: str, path: str) -> None:
     st.lists(st.sampled_from(["/a", "/b", "/**", "/**/", "*", "a*b", "?", "/"]), max_size=7).map("".join),
     st.data(),
 )
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 def test_patterns_as_people_write_them(pattern: str, data: st.DataObject) -> None:
     path = "".join(data.draw(st.lists(st.sampled_from(["/", "/a", "/b", "ab", "aab", "b"]), max_size=9)))
     assert bool(re.match(glob(pattern), path, re.DOTALL)) == matches(pattern, path)

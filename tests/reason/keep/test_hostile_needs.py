@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,7 +60,7 @@ PIECES = st.sampled_from(("\n", " ", "\t", "\\\n", "\0", "\udcff", "\x1b[31m", *
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.sampled_from(FILES), TEXTS)
 def test_any_configuration(path: str, text: str) -> None:
     check_graph(hostile_capture(path, text), 2)
@@ -69,7 +70,7 @@ NAMES = ("TZ", "TZDIR", "LANG", "LC_ALL", "TERM", "TERMINFO", "SSL_CERT_FILE", "
          "OPENSSL_MODULES", "GCONV_PATH", "CLASSPATH", "JAVA_TOOL_OPTIONS")  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from(NAMES), TEXTS, st.lists(TEXTS, max_size=4))
 def test_any_environment_and_arguments(name: str, text: str, words: list[str]) -> None:
     check_graph(hostile_capture("/app/options", "", *words, **{name: text}), 2)

@@ -4,6 +4,7 @@ and what it makes of it allows what was seen, and no more than that."""
 import itertools
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from ...trees import capture, selected
 from .profiles import Policy, compiled
 
 pytestmark = pytest.mark.requires("apparmor-parser")
-SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 
 NAMES = st.binary(min_size=1, max_size=40).map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"_"))
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: paths.decode(b"/" + b"/".join(parts)))

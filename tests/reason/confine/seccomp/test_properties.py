@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +53,7 @@ REPAIRS = st.builds(
 ACTIONS = st.sampled_from(seccomp.ACTIONS)
 
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=examples(60), deadline=None)
 
 
 def asked(body: dict[str, Any], name: str, value: int) -> set[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import policies
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -411,7 +412,7 @@ def heads(form: object) -> Iterable[str]:
 # Not shrunk: with a compiler run each time that takes minutes, and secilc names the line.
 @settings(
     deadline=None,
-    max_examples=10,
+    max_examples=examples(10),
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -310,7 +311,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON, JSON, st.sampled_from(["pkg", "pkg/a", "#in", ".", "..", "/", "", "@", "@x", "./", "pkg/"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_manifest_is_taken(main: object, exports: object, imports: object, specifier: str) -> None:
     manifest = package(name="pkg", main=main, exports=exports, imports=imports)
     files, contents = tree_and_answers(
