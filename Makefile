@@ -36,7 +36,8 @@ test: ## set the machine up and run the whole test suite
 # tries a fifth of its examples (tests/examples.py)
 check: ## run linters, types, contracts and all tests that need neither Docker nor the kernel
 	@$(PROVISION) --test
-	@SLIMTRACE_FEW_EXAMPLES=1 $(VENV)/bin/pytest -n 2 --dist loadfile -m "not machine" $(PYTEST)
+	@SLIMTRACE_FEW_EXAMPLES=1 $(VENV)/bin/pytest -n 2 --dist worksteal -m "not machine" \
+		--ignore tests/e2e --ignore tests/vm $(PYTEST)
 
 lint: ## run the linters and the type checker
 	@$(PROVISION) --test
