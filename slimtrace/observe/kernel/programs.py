@@ -139,8 +139,10 @@ class Variant:
 
 
 def variants(btf: Btf) -> Iterator[Variant]:
-    """The variants that are worth trying on this kernel, best first. What a kernel says that it has it may
-    still refuse; the last variant does without all that can be done without."""
+    """The variants that are worth trying on this kernel, best first: what is seen counts before what it costs,
+    so a variant is tried with each way to read the kernel's memory before a variant that sees less. What a
+    kernel says that it has it may still refuse (Linux 6.1 has the function for casts in its BTF, and refuses
+    each program that calls it); the last variant does without all that can be done without."""
     capabilities = [UNSEEN]
     if btf.has_tracepoint("cap_capable"):
         capabilities.insert(0, BY_TRACEPOINT)
@@ -155,7 +157,8 @@ def variants(btf: Btf) -> Iterator[Variant]:
     tracepoint, known = running_kernel.io_uring_constants(btf)
     if tracepoint:
         requests.insert(0, IoUring.NAMED if "IO_URING_REQUEST" in known else IoUring.COUNTED)
-    return (Variant(*each) for each in product(reads, requests, capabilities))
+    found = product(requests, capabilities, reads)
+    return (Variant(way, request, capability) for request, capability, way in found)
 
 
 def variant_constants(btf: Btf, variant: Variant) -> dict[str, int]:
